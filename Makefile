@@ -1,0 +1,36 @@
+# One entry point for people, hooks and CI. Tools are pinned in tools/go.mod.
+SHELL := /bin/bash
+TOOL := go tool -modfile=tools/go.mod
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fuzz ci nightly
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## start dev mode
+	go run ./cmd/openkenar dev
+
+test: ## run the tests
+	go test ./...
+
+check: ## format, vet, lint, and the tests with the race detector
+	@diff=$$($(TOOL) gofumpt -d .) && test -z "$$diff" || { echo "$$diff"; exit 1; }
+	go vet ./...
+	$(TOOL) golangci-lint run ./...
+	go test -race -shuffle=on ./...
+
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	bash tools/fuzz.sh $(or $(FUZZTIME),30s)
+
+ci: export CI := true
+ci: check ## what CI runs; FUZZTIME is 10s here
+	go generate ./... && git diff --exit-code
+	go mod verify
+	bash tools/fuzz.sh $(or $(FUZZTIME),10s)
+	go test ./...
+
+nightly: ## known vulnerabilities (needs network), long fuzz (5m), tests 20 times
+	$(TOOL) govulncheck ./...
+	bash tools/fuzz.sh $(or $(FUZZTIME),5m)
+	go test -count=20 -timeout=2h ./...

@@ -1,0 +1,3 @@
+// Package openkenar is the root of the repository and holds no code. The
+// program is in cmd/openkenar.
+package openkenar

@@ -1,0 +1,251 @@
+// Package chat holds conversations and messages. A message that was accepted
+// is stored, is an event, and has its deliveries, all in one transaction.
+// Contract: sections 5, 6 and 8.
+package chat
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+// ConversationType tells a conversation on a post from one with a bot.
+type ConversationType string
+
+// The types of conversations.
+const (
+	OnPost  ConversationType = "POST"
+	WithBot ConversationType = "BOT"
+)
+
+// Side is a side of a conversation.
+type Side string
+
+// The sides. In a conversation with a bot the person is User.
+const (
+	Buyer  Side = "BUYER"
+	Seller Side = "SELLER"
+	User   Side = "USER"
+)
+
+// Conversation is a chat between two people on a post, or between a user and
+// an app's bot. What it is about never changes.
+type Conversation struct {
+	ID        string           `json:"id"`
+	Type      ConversationType `json:"type"`
+	PostToken string           `json:"post_token,omitempty"` // of OnPost
+	Buyer     string           `json:"buyer,omitempty"`      // of OnPost
+	App       string           `json:"app,omitempty"`        // of WithBot
+	User      string           `json:"user,omitempty"`       // of WithBot
+
+	// Seller is the post's present owner; empty when the post is gone.
+	Seller string `json:"-"`
+	// Who has blocked the other side.
+	BlockedByBuyer  bool `json:"-"`
+	BlockedBySeller bool `json:"-"`
+}
+
+// same says whether two conversations are about the same.
+func (c Conversation) same(d Conversation) bool {
+	return c.Type == d.Type && c.PostToken == d.PostToken && c.Buyer == d.Buyer && c.App == d.App && c.User == d.User
+}
+
+// Tx is the part of the store's transaction that chat needs.
+type Tx interface {
+	market.Tx
+	// Conversation returns a conversation with its post's present owner.
+	Conversation(id string) (c Conversation, ok bool, err error)
+	BotConversation(app, user string) (id string, ok bool, err error)
+	InsertConversation(c Conversation, now time.Time) error
+	SetBlocked(id string, by Side, blocked bool) error
+	// InsertMessage stores a message unless one with its id is stored already;
+	// then it returns that one and false.
+	InsertMessage(m Stored) (Stored, bool, error)
+	// EraseMessage erases a message's content, its event's too, and cancels
+	// what was not sent yet. ok is false where there is none.
+	EraseMessage(id string, now time.Time) (event int64, ok bool, err error)
+}
+
+// Store is the ledger as chat needs it.
+type Store interface {
+	Write(ctx context.Context, f func(Tx) error) error
+	Conversation(ctx context.Context, id string) (c Conversation, ok bool, err error)
+	// Messages returns messages of a conversation ascending: those after an
+	// event id, or the newest when after is negative.
+	Messages(ctx context.Context, conversation string, after int64, limit int) ([]Stored, error)
+}
+
+// Chat is the rules over a store.
+type Chat struct {
+	store Store
+	now   func() time.Time
+	erase func(ctx context.Context, event int64) error
+}
+
+// Options of a Chat.
+type Options struct {
+	Store Store
+	Now   func() time.Time // default time.Now
+	// Erase returns when nothing of the event is being sent any more.
+	Erase func(ctx context.Context, event int64) error
+}
+
+// New returns the rules of chat.
+func New(o Options) (*Chat, error) {
+	if o.Store == nil || o.Erase == nil {
+		return nil, errors.New("chat: Store and Erase are needed")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Chat{store: o.Store, now: o.Now, erase: o.Erase}, nil
+}
+
+// NoConversation is the error for a conversation that is not there.
+func NoConversation(id string) error {
+	return status.New(status.NotFound, "conversation %q: no such conversation", id)
+}
+
+// PutConversation stores a conversation. The same again changes nothing;
+// another under the same id is Conflict, since a conversation cannot change.
+func PutConversation(tx Tx, c Conversation, now time.Time) (market.Change, error) {
+	if err := c.check(); err != nil {
+		return market.Unchanged, err
+	}
+	old, exists, err := tx.Conversation(c.ID)
+	switch {
+	case err != nil:
+		return market.Unchanged, err
+	case exists && old.same(c):
+		return market.Unchanged, nil
+	case exists:
+		return market.Unchanged, status.New(status.Conflict, "id: conversation %q exists and is about something else", c.ID)
+	}
+	person := c.Buyer
+	if c.Type == WithBot {
+		person = c.User
+		err = checkBot(tx, c)
+	} else {
+		err = checkPost(tx, c)
+	}
+	if err != nil {
+		return market.Unchanged, err
+	}
+	if err := tx.EnsureUser(person, now); err != nil {
+		return market.Unchanged, err
+	}
+	return market.Changed, tx.InsertConversation(c, now)
+}
+
+func (c Conversation) check() error {
+	if err := wire.CheckID("id", c.ID); err != nil {
+		return err
+	}
+	if err := wire.Enum("type", c.Type, OnPost, WithBot); err != nil {
+		return err
+	}
+	needed := []struct{ field, value string }{{"post_token", c.PostToken}, {"buyer", c.Buyer}}
+	foreign := []struct{ field, value string }{{"app", c.App}, {"user", c.User}}
+	if c.Type == WithBot {
+		needed, foreign = foreign, needed
+	}
+	for _, f := range needed {
+		if err := wire.CheckID(f.field, f.value); err != nil {
+			return err
+		}
+	}
+	for _, f := range foreign {
+		if f.value != "" {
+			return status.New(status.Invalid, "%s: a conversation of type %s has none", f.field, c.Type)
+		}
+	}
+	return nil
+}
+
+func checkPost(tx Tx, c Conversation) error {
+	p, ok, err := tx.Post(c.PostToken)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return market.NoPost("post_token", c.PostToken)
+	case p.Owner == c.Buyer:
+		return status.New(status.Invalid, "buyer: %q owns the post; a conversation has two people", c.Buyer)
+	default:
+		return nil
+	}
+}
+
+func checkBot(tx Tx, c Conversation) error {
+	if _, ok, err := tx.App(c.App); err != nil {
+		return err
+	} else if !ok {
+		return status.New(status.NotFound, "app: there is no app %q", c.App)
+	}
+	if id, ok, err := tx.BotConversation(c.App, c.User); err != nil {
+		return err
+	} else if ok {
+		return status.New(status.Conflict, "id: the user's conversation with this app's bot is %q", id)
+	}
+	return nil
+}
+
+// PutConversation stores a conversation.
+func (c *Chat) PutConversation(ctx context.Context, conv Conversation) (Conversation, error) {
+	err := c.store.Write(ctx, func(tx Tx) error {
+		_, err := PutConversation(tx, conv, c.now())
+		return err
+	})
+	return conv, err
+}
+
+// Block notes that one side of a conversation on a post has blocked the other,
+// or has ended that.
+func (c *Chat) Block(ctx context.Context, id string, by Side, blocked bool) error {
+	if err := wire.Enum("by", by, Buyer, Seller); err != nil {
+		return err
+	}
+	return c.store.Write(ctx, func(tx Tx) error {
+		conv, ok, err := tx.Conversation(id)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return NoConversation(id)
+		}
+		if conv.Type != OnPost {
+			return status.New(status.Invalid, "by: only a conversation on a post has a buyer and a seller")
+		}
+		return tx.SetBlocked(id, by, blocked)
+	})
+}
+
+// Write is one of many writes that share a transaction.
+type Write func(tx Tx, now time.Time) (market.Change, error)
+
+// Result is what became of one of them.
+type Result struct {
+	Change market.Change
+	Err    error // why it was refused
+}
+
+// All carries out writes in their order, in one transaction. One that is
+// refused does not disturb the others; an error of our own undoes all.
+func (c *Chat) All(ctx context.Context, writes []Write) ([]Result, error) {
+	results := make([]Result, len(writes))
+	err := c.store.Write(ctx, func(tx Tx) error {
+		for i, w := range writes {
+			change, err := w(tx, c.now())
+			if err != nil && status.KindOf(err) == status.Internal {
+				return err
+			}
+			results[i] = Result{Change: change, Err: err}
+		}
+		return nil
+	})
+	return results, err
+}

@@ -1,0 +1,457 @@
+package chat
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+// MessageType is what a message carries.
+type MessageType string
+
+// The types of messages.
+const (
+	Text     MessageType = "TEXT"
+	Image    MessageType = "IMAGE"
+	File     MessageType = "FILE"
+	Voice    MessageType = "VOICE"
+	Location MessageType = "LOCATION"
+	Video    MessageType = "VIDEO"
+	Contact  MessageType = "CONTACT"
+)
+
+// Limits of a message.
+const (
+	maxText = 4096 // characters
+	maxLink = 2048 // bytes
+	maxName = 255  // characters of a file's or a contact's name
+)
+
+// The content of messages that are not text; contract section 6.
+type (
+	// ImageData is the content of IMAGE.
+	ImageData struct {
+		Link      string `json:"link"`
+		SizeBytes int64  `json:"size_bytes"`
+		HeightPx  int64  `json:"height_px"`
+		WidthPx   int64  `json:"width_px"`
+	}
+	// FileData is the content of FILE.
+	FileData struct {
+		Link      string `json:"link"`
+		Name      string `json:"name"`
+		SizeBytes int64  `json:"size_bytes"`
+	}
+	// VoiceData is the content of VOICE.
+	VoiceData struct {
+		Link      string `json:"link"`
+		SizeBytes int64  `json:"size_bytes"`
+	}
+	// LocationData is the content of LOCATION, in degrees.
+	LocationData struct {
+		Latitude  float64 `json:"latitude"`
+		Longitude float64 `json:"longitude"`
+	}
+	// VideoData is the content of VIDEO.
+	VideoData struct {
+		Link          string `json:"link"`
+		ThumbnailLink string `json:"thumbnail_link,omitempty"`
+		SizeBytes     int64  `json:"size_bytes"`
+	}
+	// ContactData is the content of CONTACT.
+	ContactData struct {
+		Name  string `json:"name,omitempty"`
+		Phone string `json:"phone"`
+	}
+)
+
+// Content is what a message carries: exactly the field of its type.
+type Content struct {
+	Text     string        `json:"text,omitempty"`
+	Image    *ImageData    `json:"image_data,omitempty"`
+	File     *FileData     `json:"file_data,omitempty"`
+	Voice    *VoiceData    `json:"voice_data,omitempty"`
+	Location *LocationData `json:"location_data,omitempty"`
+	Video    *VideoData    `json:"video_data,omitempty"`
+	Contact  *ContactData  `json:"contact_data,omitempty"`
+}
+
+// check refuses content that is not exactly what the type asks for.
+func (c Content) check(t MessageType) error {
+	fields := []struct {
+		of    MessageType
+		name  string
+		given bool
+		check func() error
+	}{
+		{Text, "text", c.Text != "", func() error { return wire.MaxText("text", c.Text, maxText) }},
+		{Image, "image_data", c.Image != nil, func() error {
+			return firstError(checkLink("image_data.link", c.Image.Link), notNegative("image_data.size_bytes", c.Image.SizeBytes),
+				notNegative("image_data.height_px", c.Image.HeightPx), notNegative("image_data.width_px", c.Image.WidthPx))
+		}},
+		{File, "file_data", c.File != nil, func() error {
+			return firstError(checkLink("file_data.link", c.File.Link), wire.MaxText("file_data.name", c.File.Name, maxName),
+				notNegative("file_data.size_bytes", c.File.SizeBytes))
+		}},
+		{Voice, "voice_data", c.Voice != nil, func() error {
+			return firstError(checkLink("voice_data.link", c.Voice.Link), notNegative("voice_data.size_bytes", c.Voice.SizeBytes))
+		}},
+		{Location, "location_data", c.Location != nil, func() error {
+			return firstError(within("location_data.latitude", c.Location.Latitude, 90),
+				within("location_data.longitude", c.Location.Longitude, 180))
+		}},
+		{Video, "video_data", c.Video != nil, func() error {
+			if c.Video.ThumbnailLink != "" {
+				if err := checkLink("video_data.thumbnail_link", c.Video.ThumbnailLink); err != nil {
+					return err
+				}
+			}
+			return firstError(checkLink("video_data.link", c.Video.Link), notNegative("video_data.size_bytes", c.Video.SizeBytes))
+		}},
+		{Contact, "contact_data", c.Contact != nil, func() error {
+			if c.Contact.Phone == "" {
+				return status.New(status.Invalid, "contact_data.phone: must not be empty")
+			}
+			return firstError(wire.MaxText("contact_data.phone", c.Contact.Phone, maxName), wire.MaxText("contact_data.name", c.Contact.Name, maxName))
+		}},
+	}
+	for _, f := range fields {
+		switch {
+		case f.of == t && !f.given:
+			return status.New(status.Invalid, "%s: missing or empty; a message of type %s needs it", f.name, t)
+		case f.of == t:
+			if err := f.check(); err != nil {
+				return err
+			}
+		case f.given:
+			return status.New(status.Invalid, "%s: a message of type %s has none", f.name, t)
+		}
+	}
+	return nil
+}
+
+func firstError(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkLink(field, link string) error {
+	if len(link) > maxLink {
+		return status.New(status.Invalid, "%s: %d bytes, want at most %d", field, len(link), maxLink)
+	}
+	if u, err := url.Parse(link); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return status.New(status.Invalid, "%s: not an absolute http or https URL", field)
+	}
+	return nil
+}
+
+func notNegative(field string, n int64) error {
+	if n < 0 {
+		return status.New(status.Invalid, "%s: %d is negative", field, n)
+	}
+	return nil
+}
+
+func within(field string, degrees, most float64) error {
+	if degrees < -most || degrees > most {
+		return status.New(status.Invalid, "%s: %g is not between %g and %g", field, degrees, -most, most)
+	}
+	return nil
+}
+
+// NewMessage is a message as the marketplace sends it.
+type NewMessage struct {
+	ID           string      `json:"id"` // made up when absent
+	Conversation string      `json:"conversation"`
+	Sender       Side        `json:"sender"`
+	Type         MessageType `json:"type"`    // default Text
+	SentAt       wire.Time   `json:"sent_at"` // default now
+	Content
+}
+
+// conversationRef and sender are parts of a message on the wire.
+type conversationRef struct {
+	ID        string           `json:"id"`
+	Type      ConversationType `json:"type"`
+	PostToken string           `json:"post_token,omitempty"`
+}
+
+// SenderType tells a person from an app.
+type SenderType string
+
+// The types of senders; there is no third (contract, section 9).
+const (
+	Human SenderType = "HUMAN"
+	Bot   SenderType = "BOT"
+)
+
+type sender struct {
+	Side Side       `json:"side,omitempty"` // none in bot conversations
+	Type SenderType `json:"type"`
+}
+
+// payload is a message in a webhook. The order of its fields is the contract's.
+type payload struct {
+	ID           string          `json:"id"`
+	Conversation conversationRef `json:"conversation"`
+	Sender       sender          `json:"sender"`
+	Type         MessageType     `json:"type"`
+	SentAt       int64           `json:"sent_at"` // microseconds since the epoch
+	Content
+}
+
+// Message is a message as the host API shows it: the webhook's, with sent_at
+// in RFC 3339 and the event it became.
+type Message struct {
+	ID           string          `json:"id"`
+	Conversation conversationRef `json:"conversation"`
+	Sender       sender          `json:"sender"`
+	Type         MessageType     `json:"type"`
+	SentAt       wire.Time       `json:"sent_at"`
+	Content
+	EventID string `json:"event_id"`
+}
+
+// Stored is a message as the store keeps it.
+type Stored struct {
+	ID           string
+	Conversation string
+	User         string // who wrote it
+	SentAt       time.Time
+	Hash         []byte // of what was sent, to tell a repeat from another message
+	Payload      []byte // as in the webhook; nil once erased
+	Event        int64
+}
+
+func (s Stored) message() (Message, error) {
+	var p payload
+	if err := json.Unmarshal(s.Payload, &p); err != nil {
+		return Message{}, fmt.Errorf("read message %s: %w", s.ID, err)
+	}
+	return Message{
+		ID: p.ID, Conversation: p.Conversation, Sender: p.Sender, Type: p.Type,
+		SentAt: wire.Time{Time: time.UnixMicro(p.SentAt).UTC()}, Content: p.Content, EventID: strconv.FormatInt(s.Event, 10),
+	}, nil
+}
+
+// PutMessage accepts a message that a person wrote. The same again under its
+// id changes nothing and returns the first; another is Conflict.
+func PutMessage(tx Tx, n NewMessage, now time.Time) (Message, market.Change, error) {
+	none := func(err error) (Message, market.Change, error) { return Message{}, market.Unchanged, err }
+	if n.Type == "" {
+		n.Type = Text
+	}
+	if err := n.check(); err != nil {
+		return none(err)
+	}
+	conv, ok, err := tx.Conversation(n.Conversation)
+	if err != nil {
+		return none(err)
+	}
+	if !ok {
+		return none(NoConversation(n.Conversation))
+	}
+	user, err := conv.writer(n.Sender)
+	if err != nil {
+		return none(err)
+	}
+	m, err := n.stored(conv, user, now)
+	if err != nil {
+		return none(err)
+	}
+	m.Event = tx.NextID()
+	stored, inserted, err := tx.InsertMessage(m)
+	if err != nil {
+		return none(err)
+	}
+	change := market.Unchanged
+	switch {
+	case inserted:
+		change = market.Changed
+		if err := emit(tx, conv, m, now); err != nil {
+			return none(err)
+		}
+	case stored.Payload == nil: // erased since, its hash too: nothing to compare
+		stored.Payload = m.Payload
+	case !bytes.Equal(stored.Hash, m.Hash):
+		return none(status.New(status.Conflict, "id: message %q exists with other content", n.ID))
+	}
+	out, err := stored.message()
+	return out, change, err
+}
+
+func (n NewMessage) check() error {
+	if n.ID != "" {
+		if err := wire.CheckID("id", n.ID); err != nil {
+			return err
+		}
+	}
+	if err := wire.Enum("sender", n.Sender, Buyer, Seller, User); err != nil {
+		return err
+	}
+	if err := wire.Enum("type", n.Type, Text, Image, File, Voice, Location, Video, Contact); err != nil {
+		return err
+	}
+	return n.Content.check(n.Type)
+}
+
+// writer returns the user on a side of the conversation, who must not be
+// blocked by the other.
+func (c Conversation) writer(side Side) (string, error) {
+	if c.Type == WithBot {
+		if side != User {
+			return "", status.New(status.Invalid, "sender: %q; in a conversation with a bot it is USER", side)
+		}
+		return c.User, nil
+	}
+	if side == User {
+		return "", status.New(status.Invalid, `sender: "USER"; in a conversation on a post it is BUYER or SELLER`)
+	}
+	if c.Seller == "" {
+		return "", market.NoPost("conversation", c.PostToken)
+	}
+	if side == Seller {
+		if c.BlockedByBuyer {
+			return "", status.New(status.FailedPrecondition, "sender: the buyer has blocked the seller")
+		}
+		return c.Seller, nil
+	}
+	if c.BlockedBySeller {
+		return "", status.New(status.FailedPrecondition, "sender: the seller has blocked the buyer")
+	}
+	return c.Buyer, nil
+}
+
+func (n NewMessage) stored(conv Conversation, user string, now time.Time) (Stored, error) {
+	said, err := wire.Marshal(n) // before defaults: a repeat without them is the same
+	if err != nil {
+		return Stored{}, err
+	}
+	hash := sha256.Sum256(said)
+	if n.ID == "" {
+		n.ID = uuid.NewString()
+	}
+	sent := n.SentAt.Time
+	if sent.IsZero() {
+		sent = now
+	}
+	p := payload{
+		ID:           n.ID,
+		Conversation: conversationRef{ID: conv.ID, Type: conv.Type, PostToken: conv.PostToken},
+		Sender:       sender{Type: Human},
+		Type:         n.Type,
+		SentAt:       sent.UnixMicro(),
+		Content:      n.Content,
+	}
+	if conv.Type == OnPost {
+		p.Sender.Side = n.Sender
+	}
+	body, err := wire.Marshal(p)
+	return Stored{ID: n.ID, Conversation: conv.ID, User: user, SentAt: sent, Hash: hash[:], Payload: body}, err
+}
+
+// emit makes the event of a message.
+func emit(tx Tx, conv Conversation, m Stored, now time.Time) error {
+	e := event.Event{
+		ID: m.Event, Type: event.NewMessageOnPost, At: now, Key: "conversation " + conv.ID, Payload: m.Payload,
+		Owner: conv.Seller, Post: conv.PostToken, User: m.User,
+	}
+	if conv.Type == WithBot {
+		e.Type, e.App, e.Owner, e.Post = event.NewChatbotMessage, conv.App, "", ""
+	}
+	_, err := event.Emit(tx, e)
+	return err
+}
+
+// PutMessage accepts a message that a person wrote.
+func (c *Chat) PutMessage(ctx context.Context, n NewMessage) (Message, error) {
+	var m Message
+	err := c.store.Write(ctx, func(tx Tx) (err error) {
+		m, _, err = PutMessage(tx, n, c.now())
+		return err
+	})
+	return m, err
+}
+
+// Messages returns a page of a conversation, ascending, and the cursor of the
+// next: the newest page without a cursor.
+func (c *Chat) Messages(ctx context.Context, conversation, cursor string) ([]Message, string, error) {
+	after := int64(-1)
+	if cursor != "" {
+		var err error
+		if after, err = event.ParseCursor(cursor); err != nil {
+			return nil, "", err
+		}
+	}
+	if _, ok, err := c.store.Conversation(ctx, conversation); err != nil {
+		return nil, "", err
+	} else if !ok {
+		return nil, "", NoConversation(conversation)
+	}
+	limit := event.Page
+	if after >= 0 {
+		limit++
+	}
+	list, err := c.store.Messages(ctx, conversation, after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	next := ""
+	if len(list) > event.Page {
+		list = list[:event.Page]
+		next = strconv.FormatInt(list[event.Page-1].Event, 10)
+	}
+	messages := make([]Message, len(list))
+	for i, s := range list {
+		if messages[i], err = s.message(); err != nil {
+			return nil, "", err
+		}
+	}
+	return messages, next, nil
+}
+
+// DeleteMessage takes a message away: its content is erased and nothing more
+// of it is sent. Deleting what is not there is no error.
+func (c *Chat) DeleteMessage(ctx context.Context, id string) error {
+	if err := wire.CheckID("id", id); err != nil {
+		return err
+	}
+	var erased int64
+	err := c.store.Write(ctx, func(tx Tx) (err error) {
+		erased, _, err = tx.EraseMessage(id, c.now())
+		return err
+	})
+	if err != nil || erased == 0 {
+		return err
+	}
+	return c.erase(ctx, erased)
+}
+
+// Sample is the payload of a bot conversation's message that nobody wrote, for
+// trying an app's event URL.
+func Sample(now time.Time) ([]byte, error) {
+	return wire.Marshal(payload{
+		ID:           uuid.NewString(),
+		Conversation: conversationRef{ID: uuid.NewString(), Type: WithBot},
+		Sender:       sender{Type: Human},
+		Type:         Text,
+		SentAt:       now.UnixMicro(),
+		Content:      Content{Text: "Test event: nobody wrote this."},
+	})
+}

@@ -1,0 +1,201 @@
+// Package cli holds the commands: it turns arguments and OPENKENAR_…
+// environment variables into options, runs one command, and returns the exit
+// code: 0 for success, 1 when the command failed or found something wrong, 2
+// when it was called wrongly.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// Version is the program's version; releases set it when they are built.
+var Version = "0.1.0-dev"
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitFault = 1
+	exitUsage = 2
+)
+
+// Streams are where a command writes.
+type Streams struct{ Out, Err io.Writer }
+
+// errFound says that a command did its work and found something wrong, which
+// it has already told.
+var errFound = errors.New("something is wrong")
+
+// commands is the grammar of the command line.
+type commands struct {
+	Dev        devCmd        `cmd:"" help:"Start everything on this machine, with a small demo world."`
+	Serve      serveCmd      `cmd:"" help:"Run the platform beside a marketplace."`
+	Verify     verifyCmd     `cmd:"" help:"Prove from the ledger that everything accepted is accounted for."`
+	Deliveries deliveriesCmd `cmd:"" help:"Look at deliveries and send them again."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+}
+
+// call is what a command needs besides its flags.
+type call struct {
+	Streams
+	env map[string]string
+	log *slog.Logger
+}
+
+// exit carries kong's wish to end, as for --help, out of its parser.
+type exit int
+
+// Run runs the command that the arguments name and returns the exit code.
+func Run(ctx context.Context, args, environ []string, streams Streams) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			wanted, ok := r.(exit)
+			if !ok {
+				panic(r)
+			}
+			code = int(wanted)
+		}
+	}()
+	fail := func(code int, err error) int {
+		_, _ = fmt.Fprintln(streams.Err, "openkenar: "+err.Error())
+		return code
+	}
+	env := map[string]string{}
+	for _, e := range environ {
+		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, envPrefix) {
+			env[name] = value
+		}
+	}
+	parser, err := kong.New(&commands{},
+		kong.Name("openkenar"),
+		kong.Description("The open platform of a marketplace in one binary. Every flag may also be set as "+
+			envPrefix+"NAME in the environment."),
+		kong.Writers(streams.Out, streams.Err),
+		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.Resolvers(fromEnv(env)),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	if err := checkEnv(parser.Model, env); err != nil {
+		return fail(exitUsage, err)
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return fail(exitUsage, fmt.Errorf("%w; see openkenar --help", err))
+	}
+	c := &call{Streams: streams, env: env, log: slog.New(slog.NewTextHandler(streams.Err, nil))}
+	switch err := parsed.Run(c); {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errFound):
+		return exitFault
+	default:
+		return fail(exitFault, err)
+	}
+}
+
+const envPrefix = "OPENKENAR_"
+
+// Secrets come from the environment or from a file, never from an argument,
+// which other users of the machine can see.
+const (
+	envHostKey   = envPrefix + "HOST_KEY"
+	envMasterKey = envPrefix + "MASTER_KEY"
+)
+
+func envName(flag string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+// fromEnv takes the value of a flag that was not given from the environment.
+func fromEnv(env map[string]string) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if value, ok := env[envName(flag.Name)]; ok {
+			return value, nil
+		}
+		return nil, nil //nolint:nilnil // kong's way to say that there is none
+	})
+}
+
+// checkEnv refuses an OPENKENAR_ variable that nothing reads: it is a
+// misspelling that would otherwise do nothing, silently.
+func checkEnv(model *kong.Application, env map[string]string) error {
+	known := []string{envHostKey, envMasterKey}
+	_ = kong.Visit(model, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok && flag.Name != "help" {
+			known = append(known, envName(flag.Name))
+		}
+		return next(nil)
+	})
+	slices.Sort(known)
+	known = slices.Compact(known)
+	for name := range env {
+		if !slices.Contains(known, name) {
+			nearest := slices.MinFunc(known, func(a, b string) int { return distance(a, name) - distance(b, name) })
+			return fmt.Errorf("%s is set in the environment, and nothing reads it; did you mean %s?", name, nearest)
+		}
+	}
+	return nil
+}
+
+// distance is the number of letters to add, drop or change to get from a to b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// isTerminal says whether somebody watches.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+type versionCmd struct{}
+
+// Run prints the version.
+func (versionCmd) Run(c *call) error {
+	revision := ""
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = " (" + s.Value[:min(12, len(s.Value))] + ")"
+			}
+		}
+	}
+	_, err := fmt.Fprintf(c.Out, "openkenar %s%s\n", Version, revision)
+	return err
+}

@@ -1,0 +1,122 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/server"
+)
+
+// drain is how long calls and sends under way have to end when the server
+// stops.
+const drain = 15 * time.Second
+
+// listenFlags are the flags of every command that runs the server.
+type listenFlags struct {
+	Listen       string         `default:"127.0.0.1:7700" help:"Address to listen on; port 0 takes a free one." placeholder:"HOST:PORT"`
+	AllowTargets []netip.Prefix `help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
+	HostKeyFile  string         `help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
+}
+
+func (f listenFlags) options(c *call, data string) server.Options {
+	return server.Options{
+		Listen: f.Listen, Data: data, AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile,
+		HostKeys: hostKeys(c), MasterKey: c.env[envMasterKey], Version: Version, Log: c.log,
+	}
+}
+
+// hostKeys returns the keys of the environment; several are valid at a time.
+func hostKeys(c *call) []string {
+	return strings.FieldsFunc(c.env[envHostKey], func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+type devCmd struct {
+	listenFlags
+	Data              string `default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	EventURL          string `name:"event-url" help:"Where the sample app gets its webhooks." placeholder:"URL"`
+	InitURL           string `name:"init-url" help:"The sample app's session initialization URL." placeholder:"URL"`
+	ActionURL         string `name:"action-url" help:"The sample app's dynamic action URL." placeholder:"URL"`
+	RedirectURI       string `name:"redirect-uri" help:"The sample app's OAuth redirect URI." placeholder:"URI"`
+	IdentificationKey string `help:"What webhooks carry in their Authorization header." placeholder:"KEY"`
+}
+
+// Run starts the platform with its demo world.
+func (d devCmd) Run(ctx context.Context, c *call) error {
+	o := d.options(c, d.Data)
+	o.Dev = &server.DevOptions{
+		EventURL: d.EventURL, InitURL: d.InitURL, ActionURL: d.ActionURL,
+		RedirectURI: d.RedirectURI, IdentificationKey: d.IdentificationKey,
+	}
+	return run(ctx, o, func(s *server.Server) error {
+		_, err := fmt.Fprintf(c.Out, `OpenKenar %s runs, with a demo world: a seller, a buyer, a post, a chat, and the app "sample-app".
+
+  base URL     http://%s
+  its secrets  %s
+  for a shell  . %s
+
+The README shows what to try. Stop with Ctrl-C; the world stays in %s.
+`, Version, s.Addr(), filepath.Join(shown(d.Data), "dev.json"), filepath.Join(shown(d.Data), "dev.env"), shown(d.Data))
+		return err
+	})
+}
+
+// shown is a path as a person would write it from here.
+func shown(path string) string {
+	here, err := filepath.Abs(".")
+	if err != nil {
+		return path
+	}
+	if short, err := filepath.Rel(here, path); err == nil && !strings.HasPrefix(short, "..") {
+		return short
+	}
+	return path
+}
+
+type serveCmd struct {
+	listenFlags
+	Data string `required:"" help:"Data directory." type:"path" placeholder:"DIR"`
+}
+
+// Run starts the platform.
+func (v serveCmd) Run(ctx context.Context, c *call) error {
+	return run(ctx, v.options(c, v.Data), func(s *server.Server) error {
+		c.log.InfoContext(ctx, "listening", "addr", s.Addr())
+		if file := s.HostKeyMade(); file != "" {
+			if _, err := fmt.Fprintf(c.Out, "A host key was made. The marketplace's backend needs it: %s\n", file); err != nil {
+				return err
+			}
+		}
+		_, err := fmt.Fprintf(c.Out, "OpenKenar %s listens on http://%s\n", Version, s.Addr())
+		return err
+	})
+}
+
+// run runs a server until ctx ends, then stops it within the drain time.
+func run(ctx context.Context, o server.Options, started func(*server.Server) error) (err error) {
+	s, err := server.New(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		defer cancel()
+		err = errors.Join(err, s.Stop(ctx))
+	}()
+	if err := s.Start(ctx); err != nil {
+		return err
+	}
+	if err := started(s); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-s.Failed():
+		return err
+	}
+}

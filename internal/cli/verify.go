@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/server"
+)
+
+type verifyCmd struct {
+	Data string `default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
+// Run proves the ledger; what is not accounted for is listed, and the exit
+// code is 1.
+func (v verifyCmd) Run(ctx context.Context, c *call) (err error) {
+	ledger, err := server.OpenLedger(ctx, v.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ledger.Close()) }()
+	progress := func(int64) {}
+	if isTerminal(c.Err) {
+		progress = func(rows int64) { _, _ = fmt.Fprintf(c.Err, "\r%d rows checked", rows) }
+		defer func() { _, _ = fmt.Fprintln(c.Err) }()
+	}
+	audit, err := ledger.Audit(ctx, progress)
+	if err != nil {
+		return err
+	}
+	if err := v.print(c, audit); err != nil {
+		return err
+	}
+	if audit.Unaccounted > 0 {
+		return errFound
+	}
+	return nil
+}
+
+func (v verifyCmd) print(c *call, a delivery.Audit) error {
+	if v.JSON {
+		return printJSON(c, a)
+	}
+	_, err := fmt.Fprintf(c.Out, `events       %d
+accepted     %d = %d delivered + %d pending + %d explained (%d exhausted, %d canceled, %d skipped)
+unaccounted  %d
+`, a.Events, a.Accepted, a.Delivered, a.Pending, a.Explained(), a.Exhausted, a.Canceled, a.Skipped, a.Unaccounted)
+	for _, f := range a.Findings {
+		if _, err := fmt.Fprintln(c.Out, "  "+f); err != nil {
+			return err
+		}
+	}
+	if more := a.Unaccounted - int64(len(a.Findings)); more > 0 {
+		_, err = fmt.Fprintf(c.Out, "  and %d more\n", more)
+	}
+	return err
+}
+
+func printJSON(c *call, v any) error {
+	enc := json.NewEncoder(c.Out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}

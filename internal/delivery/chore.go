@@ -1,0 +1,73 @@
+package delivery
+
+import (
+	"context"
+	"time"
+)
+
+// choreRetry is how long the chores wait after the ledger failed.
+const choreRetry = 5 * time.Second
+
+// Chores is the work on many deliveries that goes on behind the answers, in
+// steps that each are one short transaction. What is left to do is in the
+// ledger, so that a crash only interrupts it.
+type Chores interface {
+	// SweepStep marks a bounded part of the deliveries that rest on revoked
+	// grants as canceled. at is where to go on.
+	SweepStep(ctx context.Context, at Sweep, now time.Time) (next Sweep, more bool, err error)
+	// RedeliverStep puts back a bounded part of a bulk redelivery and returns
+	// the apps that have something to be sent.
+	RedeliverStep(ctx context.Context, why string, now time.Time) (apps []string, more bool, err error)
+}
+
+// Sweep is a place in the sweep of one revoked grant; zero: the next grant.
+type Sweep struct {
+	Grant  int64
+	App    string
+	NextAt time.Time
+	Event  int64
+}
+
+// chores makes the worker look for work.
+func (e *Engine) chores() {
+	select {
+	case e.work <- struct{}{}:
+	default: // it is about to look anyway
+	}
+}
+
+// chore is the worker.
+func (e *Engine) chore(ctx context.Context) {
+	for {
+		if err := e.doChores(ctx); err != nil && ctx.Err() == nil {
+			e.log.ErrorContext(ctx, "work on the ledger broke off; trying again", "err", err)
+			time.AfterFunc(choreRetry, e.chores)
+		}
+		select {
+		case <-e.work:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (e *Engine) doChores(ctx context.Context) error {
+	var at Sweep
+	for more := true; more; {
+		var err error
+		if at, more, err = e.store.SweepStep(ctx, at, e.now()); err != nil {
+			return err
+		}
+	}
+	for more := true; more; {
+		apps, again, err := e.store.RedeliverStep(ctx, whyRedelivered, e.now())
+		if err != nil {
+			return err
+		}
+		for _, app := range apps {
+			e.Wake(app)
+		}
+		more = again
+	}
+	return nil
+}

@@ -1,0 +1,215 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/webhook"
+)
+
+const (
+	// maxHeld is how many deliveries all lanes together hold before each is
+	// kept to its smallest share.
+	maxHeld = 32 << 10
+	// outcomesWaiting is how many outcomes may wait to be recorded.
+	outcomesWaiting = 4096
+
+	reasonRevoked = "the user took the app's access away"
+	reasonErased  = "the content was deleted"
+)
+
+// Engine owns the lanes. Make it with New, Start it once, Stop it once.
+type Engine struct {
+	store     Store
+	endpoints Endpoints
+	client    *webhook.Client
+	now       func() time.Time
+	log       *slog.Logger
+
+	ctx     context.Context // the engine's life, for the goroutines that it owns; ends in Stop
+	cancel  context.CancelFunc
+	stopped atomic.Bool
+
+	mu    sync.Mutex
+	lanes map[string]*lane
+	held  atomic.Int64
+	gate  *gate
+
+	senders, fillers, recorder, worker sync.WaitGroup
+
+	outcomes chan result
+	work     chan struct{}
+}
+
+// Options of an Engine.
+type Options struct {
+	Store     Store
+	Endpoints Endpoints
+	Client    *webhook.Client
+	Now       func() time.Time // the platform's clock; default time.Now
+	Log       *slog.Logger     // default: discard
+}
+
+// New returns an engine that does nothing until Start.
+func New(o Options) (*Engine, error) {
+	if o.Store == nil || o.Endpoints == nil || o.Client == nil {
+		return nil, errors.New("delivery: Store, Endpoints and Client are needed")
+	}
+	e := &Engine{
+		store: o.Store, endpoints: o.Endpoints, client: o.Client, now: o.Now, log: o.Log,
+		lanes: map[string]*lane{}, gate: newGate(), outcomes: make(chan result, outcomesWaiting), work: make(chan struct{}, 1),
+	}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	return e, nil
+}
+
+// Start begins to send, what an earlier process left pending included. The
+// engine lives until Stop, also when ctx ends before that.
+func (e *Engine) Start(ctx context.Context) error {
+	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	apps, err := e.store.Waiting(ctx)
+	if err != nil {
+		return fmt.Errorf("find the apps with pending deliveries: %w", err)
+	}
+	e.worker.Go(func() { e.chore(e.ctx) })
+	e.recorder.Go(func() { e.record(context.WithoutCancel(ctx)) })
+	for _, app := range apps {
+		e.Wake(app)
+	}
+	return nil
+}
+
+// Stop starts no more sends, waits for those under way until ctx ends, then
+// breaks them off; what was broken off stays pending.
+func (e *Engine) Stop(ctx context.Context) error {
+	if e.stopped.Swap(true) {
+		return nil
+	}
+	e.mu.Lock()
+	for _, l := range e.lanes {
+		l.mu.Lock()
+		if l.timer != nil {
+			l.timer.Stop()
+		}
+		l.mu.Unlock()
+	}
+	e.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		e.senders.Wait()
+		close(e.outcomes)
+		e.recorder.Wait()
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = fmt.Errorf("sends under way were broken off; they stay pending: %w", ctx.Err())
+	}
+	e.cancel()
+	<-done
+	e.fillers.Wait()
+	e.worker.Wait()
+	return err
+}
+
+func (e *Engine) stopping() bool { return e.stopped.Load() }
+
+// lane returns the app's lane, made when first asked for.
+func (e *Engine) lane(app string) *lane {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l, ok := e.lanes[app]
+	if !ok {
+		l = &lane{engine: e, app: app, waiting: map[string][]Delivery{}, held: map[ID]struct{}{}}
+		e.lanes[app] = l
+	}
+	return l
+}
+
+// Accept takes deliveries that were just committed, in the order of the
+// ledger. It never blocks: what a lane cannot hold is read back later.
+func (e *Engine) Accept(deliveries []Delivery) {
+	if e.ctx == nil || e.stopping() {
+		return
+	}
+	for _, d := range deliveries {
+		e.lane(d.ID.App).offer(d)
+	}
+}
+
+// Wake makes the engine look at an app's deliveries again: it was resumed, its
+// address changed, or deliveries were put back.
+func (e *Engine) Wake(app string) {
+	if e.ctx == nil || e.stopping() {
+		return
+	}
+	e.lane(app).wake()
+}
+
+// Revoke silences everything that rests on a grant. When it returns, nothing
+// of it is being sent, and nothing will be. What is queued is marked as
+// canceled behind the answer.
+func (e *Engine) Revoke(ctx context.Context, grant int64) error {
+	defer e.chores()
+	return e.gate.close(ctx, grant, reasonRevoked, time.Now())
+}
+
+// Erase silences the deliveries of an event whose content was deleted.
+func (e *Engine) Erase(ctx context.Context, event int64) error {
+	return e.gate.close(ctx, event, reasonErased, time.Now())
+}
+
+// Settle waits until nothing that is due now is left to do.
+func (e *Engine) Settle(ctx context.Context) error {
+	for _, l := range e.all() {
+		select {
+		case <-l.whenIdle():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// NextDue returns when the next delivery falls due that may be sent, or zero.
+// It is exact once the engine has settled.
+func (e *Engine) NextDue() time.Time {
+	var next time.Time
+	for _, l := range e.all() {
+		l.mu.Lock()
+		if !l.parked && !l.wakeAt.IsZero() && (next.IsZero() || l.wakeAt.Before(next)) {
+			next = l.wakeAt
+		}
+		l.mu.Unlock()
+	}
+	return next
+}
+
+// WakeAll makes every lane look at the ledger again: the clock was moved.
+func (e *Engine) WakeAll() {
+	for _, l := range e.all() {
+		l.wake()
+	}
+}
+
+func (e *Engine) all() []*lane {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	lanes := make([]*lane, 0, len(e.lanes))
+	for _, l := range e.lanes {
+		lanes = append(lanes, l)
+	}
+	return lanes
+}

@@ -1,0 +1,278 @@
+package delivery
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+const (
+	// laneItems is the most deliveries of one app that memory holds.
+	laneItems = 1024
+	// laneBytes bounds their bodies, in bytes; a single larger one still passes.
+	laneBytes = 4 << 20
+	// laneSends is how many sends of one app may be under way at a time.
+	laneSends = 64
+	// fillItems is how many deliveries one read of the ledger adds.
+	fillItems = 256
+	// fillRetry is how long a lane waits after the ledger could not be read.
+	fillRetry = time.Second
+)
+
+// lane is the queue of one app. Everything it holds is also in the ledger, so
+// what does not fit is left there: behind says that the ledger may have due
+// deliveries that the lane has not seen, and fill reads them when there is
+// room. While a lane is behind, nothing is handed to it directly, so that the
+// order of the ledger is the order of sending.
+type lane struct {
+	engine *Engine
+	app    string
+
+	mu      sync.Mutex
+	ready   []Delivery            // the next of each order key
+	waiting map[string][]Delivery // by order key that is ready or being sent: those after it
+	held    map[ID]struct{}       // in memory: queued, being sent, or not yet recorded
+	bytes   int
+	sending int
+
+	behind  bool
+	filling bool
+	parked  bool            // the app may not be called now
+	settled map[ID]struct{} // recorded since the fill under way began
+	wakeAt  time.Time       // when the ledger's next delivery falls due; zero: unknown or none
+	timer   *time.Timer
+	idle    []chan struct{} // closed when there is nothing left to do now
+}
+
+// offer takes a delivery that was just committed.
+func (l *lane) offer(d Delivery) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.behind || l.filling || l.parked || l.room() == 0 {
+		l.behind = true
+		l.fill()
+		return
+	}
+	l.push(d)
+	l.dispatch()
+}
+
+// wake looks at the ledger again: a time has come, a delivery was put back, or
+// the app may be called again.
+func (l *lane) wake() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parked, l.behind, l.wakeAt = false, true, time.Time{}
+	l.fill()
+}
+
+// room is how many more deliveries fit.
+func (l *lane) room() int {
+	if l.bytes >= laneBytes || l.engine.held.Load() >= maxHeld && len(l.held) >= fillItems {
+		return 0
+	}
+	return max(0, laneItems-len(l.held))
+}
+
+func (l *lane) push(d Delivery) {
+	l.held[d.ID] = struct{}{}
+	l.engine.held.Add(1)
+	l.bytes += len(d.Body)
+	if queue, busy := l.waiting[d.Key]; busy {
+		l.waiting[d.Key] = append(queue, d)
+		return
+	}
+	l.waiting[d.Key] = nil
+	l.ready = append(l.ready, d)
+}
+
+// drop forgets a delivery; the ledger still has it.
+func (l *lane) drop(d Delivery) {
+	delete(l.held, d.ID)
+	l.engine.held.Add(-1)
+	l.bytes -= len(d.Body)
+}
+
+// dispatch starts senders while there is something to send and the app has
+// not its share of sends under way.
+func (l *lane) dispatch() {
+	for l.sending < laneSends && len(l.ready) > 0 && !l.parked && !l.engine.stopping() {
+		d := l.pop()
+		l.sending++
+		l.engine.senders.Go(func() { l.send(d) })
+	}
+}
+
+func (l *lane) pop() Delivery {
+	d := l.ready[0]
+	l.ready[0] = Delivery{}
+	if l.ready = l.ready[1:]; len(l.ready) == 0 {
+		l.ready = nil
+	}
+	return d
+}
+
+// send attempts d and then whatever else is ready.
+func (l *lane) send(d Delivery) {
+	for {
+		out, hold := l.engine.attempt(d)
+		if out != nil {
+			l.engine.outcomes <- result{lane: l, delivery: d, outcome: *out}
+		}
+		l.mu.Lock()
+		if queue := l.waiting[d.Key]; len(queue) > 0 {
+			l.ready, l.waiting[d.Key] = append(l.ready, queue[0]), queue[1:]
+		} else {
+			delete(l.waiting, d.Key)
+		}
+		if out == nil {
+			l.drop(d)
+			l.park(hold)
+		}
+		if l.parked || l.engine.stopping() || len(l.ready) == 0 {
+			l.sending--
+			l.dispatch()
+			l.tellIdle()
+			l.mu.Unlock()
+			return
+		}
+		d = l.pop()
+		l.mu.Unlock()
+	}
+}
+
+// park gives everything that is not being sent back to the ledger until wake.
+func (l *lane) park(h hold) {
+	for _, d := range l.ready {
+		l.drop(d)
+	}
+	for key, queue := range l.waiting {
+		for _, d := range queue {
+			l.drop(d)
+		}
+		l.waiting[key] = nil
+	}
+	for _, d := range l.ready {
+		delete(l.waiting, d.Key)
+	}
+	l.ready = nil
+	l.parked, l.behind = true, true
+	if !h.until.IsZero() {
+		l.alarm(h.until)
+	}
+}
+
+// recorded is told once an outcome is on disk.
+func (l *lane) recorded(d Delivery, out Outcome) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(d)
+	if l.filling {
+		l.settled[d.ID] = struct{}{}
+	}
+	if out.State == Pending {
+		l.alarm(out.NextAt)
+	}
+	l.fill()
+	l.tellIdle()
+}
+
+// alarm makes sure that the lane wakes at a moment.
+func (l *lane) alarm(at time.Time) {
+	if !l.wakeAt.IsZero() && !at.Before(l.wakeAt) {
+		return
+	}
+	l.wakeAt = at
+	wait := max(0, at.Sub(l.engine.now()))
+	if l.timer == nil {
+		l.timer = time.AfterFunc(wait, l.wake)
+	} else {
+		l.timer.Reset(wait)
+	}
+}
+
+// fill starts reading the ledger if that is due.
+func (l *lane) fill() {
+	if l.filling || !l.wantsFill() {
+		return
+	}
+	l.filling = true
+	l.engine.fillers.Go(l.read)
+}
+
+func (l *lane) wantsFill() bool {
+	return l.behind && !l.parked && !l.engine.stopping() && len(l.held) <= laneItems/2 && l.room() > 0
+}
+
+// read takes due deliveries from the ledger until the lane is full or up to
+// date.
+func (l *lane) read() {
+	ctx := l.engine.ctx
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.wantsFill() {
+		l.behind = false
+		l.settled = map[ID]struct{}{}
+		limit := len(l.held) + fillItems
+		l.mu.Unlock()
+		due, next, err := l.look(ctx, limit)
+		l.mu.Lock()
+		if err != nil {
+			l.behind = true
+			if ctx.Err() == nil {
+				l.engine.log.ErrorContext(ctx, "the ledger cannot be read; trying again", "app", l.app, "err", err)
+				l.park(hold{until: l.engine.now().Add(fillRetry)})
+			}
+			break
+		}
+		if len(due) == limit {
+			l.behind = true
+		}
+		for _, d := range due {
+			_, held := l.held[d.ID]
+			_, settled := l.settled[d.ID]
+			if !held && !settled {
+				l.push(d)
+			}
+		}
+		if !next.IsZero() {
+			l.alarm(next)
+		}
+		l.dispatch()
+	}
+	l.filling = false
+	l.settled = nil
+	l.tellIdle()
+}
+
+// look reads what is due, and when nothing more is, what comes next.
+func (l *lane) look(ctx context.Context, limit int) (due []Delivery, next time.Time, err error) {
+	now := l.engine.now()
+	due, err = l.engine.store.Due(ctx, l.app, now, limit)
+	if err != nil || len(due) == limit {
+		return due, time.Time{}, err
+	}
+	next, err = l.engine.store.NextDue(ctx, l.app, now)
+	return due, next, err
+}
+
+// tellIdle answers those who wait for the lane to have nothing to do now.
+func (l *lane) tellIdle() {
+	if len(l.held) > 0 || l.filling || l.sending > 0 || l.behind && !l.parked {
+		return
+	}
+	for _, c := range l.idle {
+		close(c)
+	}
+	l.idle = nil
+}
+
+// whenIdle returns a channel that is closed when the lane has nothing to do.
+func (l *lane) whenIdle() <-chan struct{} {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := make(chan struct{})
+	l.idle = append(l.idle, c)
+	l.tellIdle()
+	return c
+}

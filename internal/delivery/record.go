@@ -1,0 +1,66 @@
+package delivery
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	recordBatch = 512                    // outcomes that share a transaction
+	recordRetry = 100 * time.Millisecond // wait after a failed write, growing to recordMax
+	recordMax   = 5 * time.Second
+)
+
+// result is an outcome on its way to the ledger.
+type result struct {
+	lane     *lane
+	delivery Delivery
+	outcome  Outcome
+}
+
+// record writes outcomes in batches until the channel is closed: everything
+// that waits goes into one transaction.
+func (e *Engine) record(ctx context.Context) {
+	batch := make([]result, 0, recordBatch)
+	for first := range e.outcomes {
+		batch = append(batch[:0], first)
+	drain:
+		for len(batch) < recordBatch {
+			select {
+			case r, ok := <-e.outcomes:
+				if !ok {
+					break drain
+				}
+				batch = append(batch, r)
+			default:
+				break drain
+			}
+		}
+		e.write(ctx, batch)
+	}
+}
+
+// write records a batch. Failure policy: keep the batch and try again for as
+// long as the engine runs. Lanes are bounded, so memory is too; what a crash
+// loses here is sent again.
+func (e *Engine) write(ctx context.Context, batch []result) {
+	outcomes := make([]Outcome, len(batch))
+	for i, r := range batch {
+		outcomes[i] = r.outcome
+	}
+	for wait := recordRetry; ; wait = min(2*wait, recordMax) {
+		err := e.store.Record(ctx, outcomes)
+		if err == nil {
+			break
+		}
+		e.log.ErrorContext(ctx, "outcomes cannot be recorded; trying again", "count", len(outcomes), "err", err)
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+	for _, r := range batch {
+		r.lane.recorded(r.delivery, r.outcome)
+	}
+}

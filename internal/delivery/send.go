@@ -1,0 +1,80 @@
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/webhook"
+)
+
+// holdRetry is how long a lane waits when its app could not be looked up.
+const holdRetry = time.Second
+
+// hold says that an app may not be called; zero until means until woken.
+type hold struct{ until time.Time }
+
+// attempt sends one delivery and returns its outcome. It returns nil when
+// nothing was attempted and the delivery stays as it is in the ledger.
+func (e *Engine) attempt(d Delivery) (*Outcome, hold) {
+	ctx := e.ctx
+	if d.Revoked {
+		return canceled(d, reasonRevoked), hold{}
+	}
+	endpoint, err := e.endpoints.Endpoint(ctx, d.ID.App)
+	if err != nil {
+		if ctx.Err() == nil {
+			e.log.ErrorContext(ctx, "the app's endpoint cannot be read; trying again", "app", d.ID.App, "err", err)
+		}
+		return nil, hold{until: e.now().Add(holdRetry)}
+	}
+	if endpoint.Hold != "" {
+		return nil, hold{}
+	}
+	ctx, pass, refusal := e.gate.enter(ctx, d)
+	if refusal != "" {
+		return canceled(d, refusal), hold{}
+	}
+	result := e.client.Send(ctx, endpoint.request(d.ID.String(), d.Attempts+1, d.Body), time.Now())
+	refusal = e.gate.leave(pass, d)
+	if result.Reason == webhook.Canceled && refusal == "" {
+		// The engine is stopping. Failure policy: leave it pending; it is sent
+		// again with the same webhook-id, which the contract allows.
+		return nil, hold{}
+	}
+	out := judge(d, result, e.now())
+	if refusal != "" && out.State != Delivered {
+		out.State, out.Reason, out.NextAt, out.Attempt.NextAt = Canceled, refusal, time.Time{}, time.Time{}
+	}
+	e.log.InfoContext(ctx, "delivery attempted",
+		slog.String("delivery", d.ID.String()), slog.String("app", d.ID.App), slog.Int("attempt", out.Attempt.N),
+		slog.String("result", string(result.Reason)), slog.Int("status", result.Status),
+		slog.Duration("duration", result.Duration), slog.String("state", string(out.State)),
+		slog.String("error", result.Error), slog.Time("next_at", out.NextAt))
+	return &out, hold{}
+}
+
+func canceled(d Delivery, reason string) *Outcome {
+	return &Outcome{ID: d.ID, State: Canceled, Reason: reason, Retry: d.Retry}
+}
+
+// Test makes one call to an app's event URL outside the ledger and returns
+// what came back.
+func (e *Engine) Test(ctx context.Context, app, id string, body []byte) (webhook.Result, error) {
+	endpoint, err := e.endpoints.Endpoint(ctx, app)
+	if err != nil {
+		return webhook.Result{}, err
+	}
+	if endpoint.URL == "" {
+		return webhook.Result{}, status.New(status.FailedPrecondition, "app %q has no event URL; set event_url first", app)
+	}
+	return e.client.Send(ctx, endpoint.request(id, 1, body), time.Now()), nil
+}
+
+// request is a webhook to the endpoint.
+func (p Endpoint) request(id string, attempt int, body []byte) webhook.Request {
+	return webhook.Request{
+		ID: id, Attempt: attempt, URL: p.URL, IdentificationKey: p.IdentificationKey, Secrets: p.Secrets, Body: body,
+	}
+}

@@ -1,0 +1,138 @@
+package hostapi
+
+import (
+	"bytes"
+	"net/http"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/api"
+	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+const (
+	maxBatch   = 16 << 20 // bytes of a batch
+	batchLines = 500      // lines that share a transaction
+)
+
+// operation is a line of a batch: exactly one of its fields.
+type operation struct {
+	User         *market.User        `json:"user"`
+	Post         *market.Post        `json:"post"`
+	Conversation *chat.Conversation  `json:"conversation"`
+	Message      *chat.NewMessage    `json:"message"`
+	Transaction  *market.Transaction `json:"transaction"`
+}
+
+// parseLine reads a line of a batch.
+func parseLine(line []byte) (chat.Write, error) {
+	if len(line) > api.MaxBody {
+		return nil, status.New(status.TooLarge, "the line has %d bytes, want at most %d", len(line), api.MaxBody)
+	}
+	var o operation
+	if err := wire.Unmarshal(line, &o); err != nil {
+		return nil, err
+	}
+	var writes []chat.Write
+	if o.User != nil {
+		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) { return market.PutUser(tx, *o.User, now) })
+	}
+	if o.Post != nil {
+		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) { return market.PutPost(tx, *o.Post, now) })
+	}
+	if o.Conversation != nil {
+		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) {
+			return chat.PutConversation(tx, *o.Conversation, now)
+		})
+	}
+	if o.Message != nil {
+		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) {
+			_, change, err := chat.PutMessage(tx, *o.Message, now)
+			return change, err
+		})
+	}
+	if o.Transaction != nil {
+		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) {
+			return market.PutTransaction(tx, *o.Transaction, now)
+		})
+	}
+	if len(writes) != 1 {
+		return nil, status.New(status.Invalid,
+			"the line names %d operations; want exactly one of user, post, conversation, message, transaction", len(writes))
+	}
+	return writes[0], nil
+}
+
+// lineError is what was wrong with a line.
+type lineError struct {
+	Line   int           `json:"line"`
+	Status status.Status `json:"status"`
+}
+
+// batchAnswer counts the lines of a batch.
+type batchAnswer struct {
+	Accepted   int         `json:"accepted"`
+	Duplicates int         `json:"duplicates"`
+	Errors     []lineError `json:"errors"`
+}
+
+func (b *batchAnswer) refuse(line int, err error) {
+	b.Errors = append(b.Errors, lineError{Line: line, Status: status.Of(err)})
+}
+
+// batch carries out the lines in their order. Good lines are kept; when the
+// storage fails on the way, the call fails, what was committed stays, and the
+// same batch may be sent again.
+func (a *API) batch(r *http.Request) (any, error) {
+	body, err := api.Read(r, maxBatch, "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json")
+	if err != nil {
+		return nil, err
+	}
+	answer := batchAnswer{Errors: []lineError{}}
+	var writes []chat.Write
+	var lines []int
+	flush := func() error {
+		results, err := a.chat.All(r.Context(), writes)
+		if err != nil {
+			return err
+		}
+		for i, result := range results {
+			switch {
+			case result.Err != nil:
+				answer.refuse(lines[i], result.Err)
+			case result.Change == market.Changed:
+				answer.Accepted++
+			default:
+				answer.Duplicates++
+			}
+		}
+		writes, lines = writes[:0], lines[:0]
+		return nil
+	}
+	n := 0
+	for line := range bytes.Lines(body) {
+		n++
+		if line = bytes.TrimSpace(line); len(line) == 0 {
+			continue
+		}
+		w, err := parseLine(line)
+		if err != nil {
+			answer.refuse(n, err)
+			continue
+		}
+		writes, lines = append(writes, w), append(lines, n)
+		if len(writes) == batchLines {
+			if err := flush(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(writes) > 0 {
+		if err := flush(); err != nil {
+			return nil, err
+		}
+	}
+	return answer, nil
+}

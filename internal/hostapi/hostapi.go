@@ -1,0 +1,137 @@
+// Package hostapi is the face that the marketplace's own backend calls:
+// /host/v1. Through it the marketplace tells what happened, manages apps, and
+// sees what became of every event. A 2xx means: on disk. Contract: section 8.
+package hostapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/api"
+	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/status"
+)
+
+// API answers the calls of the marketplace.
+type API struct {
+	keys          [][sha256.Size]byte
+	access        *access.Access
+	subscriptions *event.Subscriptions
+	market        *market.Market
+	chat          *chat.Chat
+	deliveries    *delivery.Log
+	engine        *delivery.Engine
+	now           func() time.Time
+	clock         Clock
+}
+
+// Clock moves the platform's clock; only dev mode has one.
+type Clock interface {
+	// Advance moves the clock, and returns once everything that fell due on
+	// the way has been done, in order.
+	Advance(ctx context.Context, by time.Duration) (now time.Time, err error)
+}
+
+// Options of New.
+type Options struct {
+	HostKeys      []string // any of them lets in
+	Access        *access.Access
+	Subscriptions *event.Subscriptions
+	Market        *market.Market
+	Chat          *chat.Chat
+	Deliveries    *delivery.Log
+	Engine        *delivery.Engine
+	Now           func() time.Time
+	Clock         Clock // nil outside dev mode
+	Log           *slog.Logger
+}
+
+// New returns the face's router.
+func New(o Options) (*api.Mux, error) {
+	if len(o.HostKeys) == 0 {
+		return nil, errors.New("hostapi: at least one host key is needed")
+	}
+	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Deliveries == nil ||
+		o.Engine == nil || o.Now == nil || o.Log == nil {
+		return nil, errors.New("hostapi: every option but Clock is needed")
+	}
+	a := &API{
+		access: o.Access, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat,
+		deliveries: o.Deliveries, engine: o.Engine, now: o.Now, clock: o.Clock,
+	}
+	for _, k := range o.HostKeys {
+		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
+	}
+	m := api.NewMux(o.Log)
+	for pattern, h := range a.routes() {
+		m.Handle(pattern, a.forHost(h))
+	}
+	return m, nil
+}
+
+func (a *API) routes() map[string]api.Handler {
+	routes := map[string]api.Handler{
+		"PUT /host/v1/users/{user}":                 a.putUser,
+		"DELETE /host/v1/users/{user}":              a.deleteUser,
+		"GET /host/v1/users/{user}/grants":          a.listGrants,
+		"DELETE /host/v1/users/{user}/grants/{app}": a.revokeGrant,
+		"PUT /host/v1/posts/{token}":                a.putPost,
+		"DELETE /host/v1/posts/{token}":             a.deletePost,
+		"PUT /host/v1/conversations/{id}":           a.putConversation,
+		"PUT /host/v1/conversations/{id}/block":     a.block,
+		"POST /host/v1/conversations/{id}/messages": a.postMessage,
+		"GET /host/v1/conversations/{id}/messages":  a.listMessages,
+		"DELETE /host/v1/messages/{id}":             a.deleteMessage,
+		"PUT /host/v1/transactions/{id}":            a.putTransaction,
+		"POST /host/v1/batch":                       a.batch,
+		"GET /host/v1/apps":                         a.listApps,
+		"POST /host/v1/apps":                        a.createApp,
+		"GET /host/v1/apps/{slug}":                  a.getApp,
+		"PATCH /host/v1/apps/{slug}":                a.changeApp,
+		"POST /host/v1/apps/{slug}/test-event":      a.testEvent,
+		"GET /host/v1/apps/{slug}/signing-secrets":  a.listSecrets,
+		"POST /host/v1/apps/{slug}/signing-secrets": a.addSecret,
+		"GET /host/v1/apps/{slug}/keys":             a.listKeys,
+		"POST /host/v1/apps/{slug}/keys":            a.createKey,
+		"DELETE /host/v1/apps/{slug}/keys/{id}":     a.revokeKey,
+		"POST /host/v1/apps/{slug}/client-secret":   a.newClientSecret,
+		"GET /host/v1/apps/{slug}/subscriptions":    a.listSubscriptions,
+		"GET /host/v1/deliveries":                   a.listDeliveries,
+		"GET /host/v1/deliveries/{id}":              a.getDelivery,
+		"POST /host/v1/deliveries/{id}/redeliver":   a.redeliver,
+		"POST /host/v1/redeliveries":                a.redeliverAll,
+		"GET /host/v1/events/{id}":                  a.getEvent,
+	}
+	if a.clock != nil {
+		routes["POST /host/v1/dev/tokens"] = a.issueToken
+		routes["POST /host/v1/dev/clock"] = a.advanceClock
+	}
+	return routes
+}
+
+// forHost is a call that needs a host key.
+func (a *API) forHost(h api.Handler) api.Handler {
+	return func(r *http.Request) (any, error) {
+		text := api.Bearer(r)
+		if text == "" {
+			return nil, status.New(status.Unauthenticated, "no host key; send it as Authorization: Bearer HOST_KEY")
+		}
+		given, valid := sha256.Sum256([]byte(text)), 0
+		for i := range a.keys { // all of them: the time tells nothing
+			valid |= subtle.ConstantTimeCompare(given[:], a.keys[i][:])
+		}
+		if valid == 0 {
+			return nil, status.New(status.Unauthenticated, "the host key is not valid")
+		}
+		return h(r)
+	}
+}

@@ -1,0 +1,118 @@
+package hostapi
+
+import (
+	"net/http"
+
+	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/api"
+	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+func (a *API) putUser(r *http.Request) (any, error) {
+	var u market.User
+	if err := api.Decode(r, &u); err != nil {
+		return nil, err
+	}
+	u.ID = r.PathValue("user")
+	return a.market.PutUser(r.Context(), u)
+}
+
+func (a *API) deleteUser(r *http.Request) (any, error) {
+	return api.Empty{}, a.market.DeleteUser(r.Context(), r.PathValue("user"))
+}
+
+type grant struct {
+	App       string        `json:"app"`
+	Scopes    access.Scopes `json:"scopes"`
+	GrantedAt wire.Time     `json:"granted_at"`
+}
+
+func (a *API) listGrants(r *http.Request) (any, error) {
+	user := r.PathValue("user")
+	if err := wire.CheckID("user", user); err != nil {
+		return nil, err
+	}
+	grants, err := a.access.Grants(r.Context(), user)
+	if err != nil {
+		return nil, err
+	}
+	out := struct {
+		Grants []grant `json:"grants"`
+	}{make([]grant, len(grants))}
+	for i, g := range grants {
+		out.Grants[i] = grant{App: g.App, Scopes: g.Scopes, GrantedAt: wire.Time{Time: g.GrantedAt}}
+	}
+	return out, nil
+}
+
+func (a *API) revokeGrant(r *http.Request) (any, error) {
+	return api.Empty{}, a.access.Revoke(r.Context(), r.PathValue("user"), r.PathValue("app"))
+}
+
+func (a *API) putPost(r *http.Request) (any, error) {
+	var p market.Post
+	if err := api.Decode(r, &p); err != nil {
+		return nil, err
+	}
+	p.Token = r.PathValue("token")
+	return a.market.PutPost(r.Context(), p)
+}
+
+func (a *API) deletePost(r *http.Request) (any, error) {
+	return api.Empty{}, a.market.DeletePost(r.Context(), r.PathValue("token"))
+}
+
+func (a *API) putConversation(r *http.Request) (any, error) {
+	var c chat.Conversation
+	if err := api.Decode(r, &c); err != nil {
+		return nil, err
+	}
+	c.ID = r.PathValue("id")
+	return a.chat.PutConversation(r.Context(), c)
+}
+
+func (a *API) block(r *http.Request) (any, error) {
+	var b struct {
+		By      chat.Side `json:"by"`
+		Blocked bool      `json:"blocked"`
+	}
+	if err := api.Decode(r, &b); err != nil {
+		return nil, err
+	}
+	return b, a.chat.Block(r.Context(), r.PathValue("id"), b.By, b.Blocked)
+}
+
+func (a *API) postMessage(r *http.Request) (any, error) {
+	var n chat.NewMessage
+	if err := api.Decode(r, &n); err != nil {
+		return nil, err
+	}
+	n.Conversation = r.PathValue("id")
+	return a.chat.PutMessage(r.Context(), n)
+}
+
+func (a *API) listMessages(r *http.Request) (any, error) {
+	messages, next, err := a.chat.Messages(r.Context(), r.PathValue("id"), r.URL.Query().Get("after"))
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		Messages []chat.Message `json:"messages"`
+		Next     *string        `json:"next"`
+	}{messages, api.Next(next)}, nil
+}
+
+func (a *API) deleteMessage(r *http.Request) (any, error) {
+	return api.Empty{}, a.chat.DeleteMessage(r.Context(), r.PathValue("id"))
+}
+
+func (a *API) putTransaction(r *http.Request) (any, error) {
+	var t market.Transaction
+	if err := api.Decode(r, &t); err != nil {
+		return nil, err
+	}
+	t.ID = r.PathValue("id")
+	return a.market.PutTransaction(r.Context(), t)
+}

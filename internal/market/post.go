@@ -1,0 +1,244 @@
+package market
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+// PostState is where a post stands.
+type PostState string
+
+// The states of posts. An archived post is gone for apps.
+const (
+	Published      PostState = "PUBLISHED"
+	ReviewReq      PostState = "REVIEW_REQ"
+	PaymentReq     PostState = "PAYMENT_REQ"
+	Retired        PostState = "RETIRED"
+	Archived       PostState = "ARCHIVED"
+	maxTitle                 = 200      // characters
+	maxFacet                 = 100      // characters of a city, district or category
+	maxPostData              = 64 << 10 // bytes of JSON
+	resourcePrefix           = "post "
+)
+
+// Post is a classified ad, as the host API takes it.
+type Post struct {
+	Token            string      `json:"token"`
+	Owner            string      `json:"owner"`
+	Title            string      `json:"title"`
+	State            PostState   `json:"state"`
+	Category         string      `json:"category"`
+	City             string      `json:"city"`
+	District         string      `json:"district"`
+	ChatEnabled      bool        `json:"chat_enabled"`
+	PhoneHidden      bool        `json:"is_phone_hidden"`
+	ChatAssistant    bool        `json:"supplier_chat_assistant_enabled"`
+	FirstPublishedAt wire.Time   `json:"first_published_at"`
+	Data             wire.Object `json:"data"`
+}
+
+// View is a post as apps see it (contract section 4, get post).
+type View struct {
+	Token            string      `json:"token"`
+	Category         string      `json:"category"`
+	City             string      `json:"city"`
+	District         string      `json:"district"`
+	State            PostState   `json:"state"`
+	ChatEnabled      bool        `json:"chat_enabled"`
+	PhoneHidden      bool        `json:"is_phone_hidden"`
+	ChatAssistant    bool        `json:"supplier_chat_assistant_enabled"`
+	FirstPublishedAt wire.Time   `json:"first_published_at"`
+	Data             wire.Object `json:"data"`
+}
+
+// View returns the post as apps see it.
+func (p Post) View() View {
+	data := p.Data
+	if data == nil {
+		data = wire.Object("{}")
+	}
+	return View{
+		Token: p.Token, Category: p.Category, City: p.City, District: p.District, State: p.State,
+		ChatEnabled: p.ChatEnabled, PhoneHidden: p.PhoneHidden, ChatAssistant: p.ChatAssistant,
+		FirstPublishedAt: p.FirstPublishedAt, Data: data,
+	}
+}
+
+func (p Post) check() error {
+	if err := wire.CheckID("token", p.Token); err != nil {
+		return err
+	}
+	if err := wire.CheckID("owner", p.Owner); err != nil {
+		return err
+	}
+	if err := wire.Enum("state", p.State, Published, ReviewReq, PaymentReq, Retired, Archived); err != nil {
+		return err
+	}
+	if err := wire.MaxText("title", p.Title, maxTitle); err != nil {
+		return err
+	}
+	for _, f := range []struct{ name, text string }{{"category", p.Category}, {"city", p.City}, {"district", p.District}} {
+		if err := wire.MaxText(f.name, f.text, maxFacet); err != nil {
+			return err
+		}
+	}
+	if len(p.Data) > maxPostData {
+		return status.New(status.Invalid, "data: %d bytes of JSON, want at most %d", len(p.Data), maxPostData)
+	}
+	return nil
+}
+
+func (p Post) equal(q Post) bool {
+	if !bytes.Equal(p.Data, q.Data) || !p.FirstPublishedAt.Equal(q.FirstPublishedAt.Time) {
+		return false
+	}
+	p.Data, q.Data = nil, nil
+	p.FirstPublishedAt, q.FirstPublishedAt = wire.Time{}, wire.Time{}
+	x, _ := json.Marshal(p) //nolint:errchkjson // plain fields: cannot fail
+	y, _ := json.Marshal(q) //nolint:errchkjson // plain fields: cannot fail
+	return bytes.Equal(x, y)
+}
+
+// postUpdate is the payload of POST_UPDATE.
+type postUpdate struct {
+	Type string `json:"type"`
+	Post any    `json:"post"`
+}
+
+type tokenOnly struct {
+	Token string `json:"token"`
+}
+
+// update says a change in the contract's words; a post that left holds its
+// token alone.
+func update(p Post) postUpdate {
+	switch p.State {
+	case Retired:
+		return postUpdate{Type: "RETIRE", Post: tokenOnly{p.Token}}
+	case Archived:
+		return postUpdate{Type: "ARCHIVE", Post: tokenOnly{p.Token}}
+	case Published:
+		return postUpdate{Type: "PUBLISH", Post: p.View()}
+	case ReviewReq, PaymentReq:
+	}
+	return postUpdate{Type: "ONGOING", Post: p.View()}
+}
+
+func emitPost(tx Tx, p Post, now time.Time) (int64, error) {
+	payload, err := wire.Marshal(update(p))
+	if err != nil {
+		return 0, err
+	}
+	return event.Emit(tx, event.Event{
+		Type: event.PostUpdate, At: now, Key: resourcePrefix + p.Token, Payload: payload,
+		Owner: p.Owner, Post: p.Token, User: p.Owner,
+	})
+}
+
+// PutPost stores a post; each write that changes it is an event.
+func PutPost(tx Tx, p Post, now time.Time) (Change, error) {
+	if err := p.check(); err != nil {
+		return Unchanged, err
+	}
+	old, exists, err := tx.Post(p.Token)
+	if err != nil {
+		return Unchanged, err
+	}
+	if exists && old.equal(p) {
+		return Unchanged, nil
+	}
+	if err := tx.EnsureUser(p.Owner, now); err != nil {
+		return Unchanged, err
+	}
+	id, err := emitPost(tx, p, now)
+	if err != nil {
+		return Unchanged, err
+	}
+	return Changed, tx.PutPost(p, id, now)
+}
+
+// PutPost stores a post.
+func (m *Market) PutPost(ctx context.Context, p Post) (Post, error) {
+	err := m.store.Write(ctx, func(tx Tx) error {
+		_, err := PutPost(tx, p, m.now())
+		return err
+	})
+	if err != nil {
+		return Post{}, err
+	}
+	stored, _, err := m.store.Post(ctx, p.Token)
+	return stored, err
+}
+
+// DeletePost takes a post away; its subscribers hear that it was archived.
+// Deleting what is not there is no error.
+func (m *Market) DeletePost(ctx context.Context, token string) error {
+	if err := wire.CheckID("token", token); err != nil {
+		return err
+	}
+	return m.store.Write(ctx, func(tx Tx) error {
+		p, ok, err := tx.Post(token)
+		if err != nil || !ok {
+			return err
+		}
+		if p.State != Archived {
+			p.State = Archived
+			if _, err := emitPost(tx, p, m.now()); err != nil {
+				return err
+			}
+		}
+		return tx.DeletePost(token)
+	})
+}
+
+// Post returns a post as apps see it; an archived one is NotFound.
+func (m *Market) Post(ctx context.Context, token string) (View, error) {
+	p, ok, err := m.store.Post(ctx, token)
+	if err != nil {
+		return View{}, err
+	}
+	if !ok || p.State == Archived {
+		return View{}, NoPost("token", token)
+	}
+	return p.View(), nil
+}
+
+// NoPost is the error for a post that is not there.
+func NoPost(field, token string) error {
+	return status.New(status.NotFound, "%s: there is no post %q", field, token)
+}
+
+// Listed is a post in a list of the user's posts. The published clients know
+// these four fields.
+type Listed struct {
+	Token    string   `json:"token"`
+	Title    string   `json:"title"`
+	Images   []string `json:"images"` // data.images, where that is a list of texts
+	Category string   `json:"category"`
+}
+
+// PostsOf returns the user's posts by token, archived ones left out, a page of
+// those behind the token after.
+func (m *Market) PostsOf(ctx context.Context, owner, after string) ([]Listed, error) {
+	posts, err := m.store.PostsOf(ctx, owner, after, event.Page)
+	if err != nil {
+		return nil, err
+	}
+	listed := make([]Listed, len(posts))
+	for i, p := range posts {
+		var data struct {
+			Images []string `json:"images"`
+		}
+		if err := json.Unmarshal(p.View().Data, &data); err != nil || data.Images == nil {
+			data.Images = []string{}
+		}
+		listed[i] = Listed{Token: p.Token, Title: p.Title, Images: data.Images, Category: p.Category}
+	}
+	return listed, nil
+}

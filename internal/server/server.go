@@ -1,0 +1,265 @@
+// Package server is the only wiring: it opens the store, makes the domain
+// packages and the faces over it, and runs them. Everything that it starts it
+// stops, in reverse order. Nothing else in the project knows how the parts fit
+// together.
+package server
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/api"
+	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/hostapi"
+	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/openapi"
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/store"
+	"github.com/openkenar/openkenar/internal/webhook"
+)
+
+const (
+	// DefaultListen is the address of the one listener.
+	DefaultListen = "127.0.0.1:7700"
+
+	headTimeout = 10 * time.Second  // to read the head of a request
+	readTimeout = 60 * time.Second  // to read a request
+	idleTimeout = 120 * time.Second // of a connection between requests
+	maxHead     = 64 << 10          // bytes of a request's head
+)
+
+// Options of a Server.
+type Options struct {
+	Listen       string // default DefaultListen; port 0 takes a free one
+	Data         string // the data directory
+	HostKeys     []string
+	HostKeyFile  string // one key a line; used when HostKeys is empty
+	MasterKey    string // default: kept in the data directory
+	AllowTargets []netip.Prefix
+	Version      string
+	Dev          *DevOptions // dev mode when not nil
+	Log          *slog.Logger
+	// Transport replaces how apps are called; for tests.
+	Transport http.RoundTripper
+}
+
+// Server is the whole platform in one process.
+type Server struct {
+	o     Options
+	log   *slog.Logger
+	clock *clock
+	keys  hostKeys
+
+	keyring  *access.Keyring
+	store    *store.Store
+	engine   *delivery.Engine
+	access   *access.Access
+	market   *market.Market
+	chat     *chat.Chat
+	handler  http.Handler
+	listener net.Listener
+	ready    atomic.Bool
+	failed   chan error
+
+	stops []stop // in the order of starting
+}
+
+type stop struct {
+	name string
+	stop func(context.Context) error
+}
+
+// New opens the ledger and wires everything. Nothing is listening yet; Stop
+// undoes it.
+func New(ctx context.Context, o Options) (_ *Server, err error) {
+	if o.Data == "" {
+		return nil, errors.New("server: Data is needed")
+	}
+	s := &Server{o: o, log: o.Log, failed: make(chan error, 1)}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Stop(context.WithoutCancel(ctx)))
+		}
+	}()
+	s.clock = &clock{}
+	if s.store, err = store.Open(ctx, store.Options{Dir: o.Data, Now: s.clock.Now, Log: s.log}); err != nil {
+		return nil, err
+	}
+	s.onStop("store", func(context.Context) error { return s.store.Close() })
+	if err := s.clock.resume(ctx, s.store); err != nil {
+		return nil, err
+	}
+	if s.keys, err = loadHostKeys(o, s.log); err != nil {
+		return nil, err
+	}
+	if s.keyring, err = loadKeyring(o, s.log); err != nil {
+		return nil, err
+	}
+	return s, s.wire()
+}
+
+// wire makes the domain packages and the faces.
+func (s *Server) wire() error {
+	allowed := s.o.AllowTargets
+	if s.o.Dev != nil {
+		allowed = append(webhook.Loopback(), allowed...)
+	}
+	guard := webhook.NewGuard(allowed...)
+	client := webhook.NewClient(webhook.Options{Guard: guard, Version: s.o.Version, Transport: s.o.Transport})
+	s.onStop("client", func(context.Context) error { client.Close(); return nil })
+
+	// Access tells the engine of changes and is asked by it for endpoints.
+	var err error
+	s.access, err = access.New(access.Options{
+		Store: s.store.Access(), Keyring: s.keyring, Guard: guard, Now: s.clock.Now, Log: s.log,
+		Changed: func(app string) { s.engine.Wake(app) },
+		Silence: func(ctx context.Context, grant int64) error { return s.engine.Revoke(ctx, grant) },
+	})
+	if err != nil {
+		return err
+	}
+	s.engine, err = delivery.New(delivery.Options{
+		Store: s.store, Endpoints: s.access, Client: client, Now: s.clock.Now, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.store.OnCommit(s.engine.Accept)
+	log, err := delivery.NewLog(s.store, s.engine)
+	if err != nil {
+		return err
+	}
+	subscriptions, err := event.NewSubscriptions(event.SubscriptionsOptions{Store: s.store, Now: s.clock.Now})
+	if err != nil {
+		return err
+	}
+	s.market, err = market.New(market.Options{Store: s.store.Market(), Access: s.access, Now: s.clock.Now, Erase: s.engine.Erase})
+	if err != nil {
+		return err
+	}
+	s.chat, err = chat.New(chat.Options{Store: s.store.Chat(), Now: s.clock.Now, Erase: s.engine.Erase})
+	if err != nil {
+		return err
+	}
+	open, err := openapi.New(openapi.Options{Access: s.access, Subscriptions: subscriptions, Market: s.market, Log: s.log})
+	if err != nil {
+		return err
+	}
+	options := hostapi.Options{
+		HostKeys: s.keys.list, Access: s.access, Subscriptions: subscriptions, Market: s.market, Chat: s.chat,
+		Deliveries: log, Engine: s.engine, Now: s.clock.Now, Log: s.log,
+	}
+	if s.o.Dev != nil {
+		options.Clock = devClock{clock: s.clock, engine: s.engine, store: s.store}
+	}
+	host, err := hostapi.New(options)
+	if err != nil {
+		return err
+	}
+	s.handler = s.faces(open, host)
+	return nil
+}
+
+// faces sends a request to the face of its prefix.
+func (s *Server) faces(open, host http.Handler) http.Handler {
+	operations := api.NewMux(s.log)
+	operations.Handle("GET /healthz", func(*http.Request) (any, error) { return api.Empty{}, nil })
+	operations.Handle("GET /readyz", func(*http.Request) (any, error) {
+		if !s.ready.Load() {
+			return nil, status.New(status.Unavailable, "not ready")
+		}
+		return api.Empty{}, nil
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/host/v1/"):
+			host.ServeHTTP(w, r)
+		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
+			operations.ServeHTTP(w, r)
+		default:
+			open.ServeHTTP(w, r)
+		}
+	})
+}
+
+// Start begins to deliver and to listen, and in dev mode makes the demo world.
+func (s *Server) Start(ctx context.Context) (err error) {
+	var listen net.ListenConfig
+	if s.listener, err = listen.Listen(ctx, "tcp", cmp.Or(s.o.Listen, DefaultListen)); err != nil {
+		return fmt.Errorf("listen: %w; choose another address with --listen", err)
+	}
+	if err := s.engine.Start(ctx); err != nil {
+		return errors.Join(err, s.listener.Close())
+	}
+	s.onStop("engine", s.engine.Stop)
+	server := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: headTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serve: %w", err)
+		}
+	})
+	s.onStop("listener", func(ctx context.Context) error {
+		err := server.Shutdown(ctx)
+		if err != nil {
+			err = errors.Join(err, server.Close())
+		}
+		serving.Wait()
+		return err
+	})
+	if s.o.Dev != nil {
+		if err := s.makeWorld(ctx); err != nil {
+			return fmt.Errorf("make the demo world: %w", err)
+		}
+	}
+	s.ready.Store(true)
+	return nil
+}
+
+// Addr returns the address that Start listens on.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Failed is told when the server can no longer serve.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// HostKeyMade returns the file of a host key that this start has made, or "".
+func (s *Server) HostKeyMade() string { return s.keys.made }
+
+func (s *Server) onStop(name string, f func(context.Context) error) {
+	s.stops = append(s.stops, stop{name, f})
+}
+
+// Stop ends what New and Start began, the last first: no new calls, then no
+// new sends, then the ledger. Those under way have until ctx ends. Calling it
+// again does nothing.
+func (s *Server) Stop(ctx context.Context) error {
+	s.ready.Store(false)
+	var err error
+	for len(s.stops) > 0 {
+		last := s.stops[len(s.stops)-1]
+		s.stops = s.stops[:len(s.stops)-1]
+		if e := last.stop(ctx); e != nil {
+			err = errors.Join(err, fmt.Errorf("stop %s: %w", last.name, e))
+		}
+	}
+	return err
+}

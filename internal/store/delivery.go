@@ -1,0 +1,348 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+var (
+	_ delivery.Store  = (*Store)(nil)
+	_ delivery.Ledger = (*Store)(nil)
+)
+
+const (
+	// sweepWindow is how many deliveries a step of a sweep looks at.
+	sweepWindow = 1000
+	// redeliverWindow is how many deliveries a step of a redelivery looks at.
+	redeliverWindow = 500
+
+	reasonRevoked = "the user took the app's access away"
+)
+
+func scanDue(r scanner) (delivery.Delivery, error) {
+	var d delivery.Delivery
+	var typ event.Type
+	var metadata wire.Object
+	var payload []byte
+	var next, revoked int64
+	err := r.Scan(&d.ID.Event, &d.ID.App, &d.Grant, object{&metadata}, &d.Attempts, &d.Retry, &d.Why, &next,
+		&typ, &d.Key, &payload, &revoked)
+	if err != nil {
+		return d, err
+	}
+	d.NextAt, d.Revoked = moment(next), revoked != 0 || payload == nil
+	if !d.Revoked {
+		d.Body = event.Envelope(typ, metadata, payload)
+	}
+	return d, nil
+}
+
+// Due implements delivery.Store.
+func (s *Store) Due(ctx context.Context, app string, now time.Time, limit int) ([]delivery.Delivery, error) {
+	return rows(ctx, &s.reading, scanDue,
+		`SELECT d.event_id, d.app, d.grant_id, d.metadata, d.attempts, d.retry, d.why, d.next_at,
+			e.type, e.order_key, e.payload, coalesce(g.revoked_at, 0)
+		FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN grants g ON g.id = d.grant_id
+		WHERE d.app = $1 AND d.state = 'pending' AND d.next_at <= $2
+		ORDER BY d.next_at, d.event_id LIMIT $3`, app, micros(now), limit)
+}
+
+// NextDue implements delivery.Store.
+func (s *Store) NextDue(ctx context.Context, app string, now time.Time) (time.Time, error) {
+	var next int64
+	_, err := row(ctx, &s.reading, `SELECT coalesce(min(next_at), 0) FROM deliveries
+		WHERE app = $1 AND state = 'pending' AND next_at > $2`, []any{app, micros(now)}, &next)
+	return moment(next), err
+}
+
+// Waiting implements delivery.Store.
+func (s *Store) Waiting(ctx context.Context) ([]string, error) {
+	return rows(ctx, &s.reading, scanText, `SELECT slug FROM apps
+		WHERE EXISTS (SELECT 1 FROM deliveries WHERE app = slug AND state = 'pending') ORDER BY slug`)
+}
+
+// Record implements delivery.Store.
+func (s *Store) Record(ctx context.Context, outcomes []delivery.Outcome) error {
+	return s.write(ctx, func(tx *Tx) error {
+		for _, o := range outcomes {
+			if err := tx.record(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (tx *Tx) record(o delivery.Outcome) error {
+	now := tx.store.now()
+	made := 0
+	if a := o.Attempt; a != nil {
+		made = 1
+		now = a.At.Add(a.Duration)
+		if err := tx.run(`INSERT INTO attempts (event_id, app, n, at, duration_us, request, status, answer, error, why, next_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+			o.ID.Event, o.ID.App, a.N, micros(a.At), a.Duration.Microseconds(), a.Request, a.Status, a.Answer, a.Error,
+			a.Why, micros(a.NextAt)); err != nil {
+			return err
+		}
+	}
+	finished := micros(now)
+	if o.State == delivery.Pending {
+		finished = 0
+	}
+	// What was canceled while it was being sent stays canceled, unless it was
+	// in fact delivered.
+	n, err := tx.exec(`UPDATE deliveries SET state = $3, reason = $4, attempts = attempts + $5, retry = $6, next_at = $7,
+			why = $8, finished_at = $9
+		WHERE event_id = $1 AND app = $2 AND (state = 'pending' OR state = 'canceled' AND $3 = 'delivered')`,
+		o.ID.Event, o.ID.App, string(o.State), o.Reason, made, o.Retry, micros(o.NextAt), o.Why, finished)
+	if err != nil || n > 0 || made == 0 {
+		return err
+	}
+	return tx.run(`UPDATE deliveries SET attempts = attempts + 1 WHERE event_id = $1 AND app = $2`, o.ID.Event, o.ID.App)
+}
+
+// SweepStep implements delivery.Chores. It walks the app's pending deliveries
+// once, in the order of their index, so that a sweep of a million costs a
+// thousand short transactions and no scan of the rest.
+func (s *Store) SweepStep(ctx context.Context, at delivery.Sweep, now time.Time) (next delivery.Sweep, more bool, err error) {
+	if at.Grant == 0 {
+		ok, err := row(ctx, &s.reading, `SELECT id, app FROM grants WHERE revoked_at <> 0 AND swept_at = 0 ORDER BY id LIMIT 1`,
+			nil, &at.Grant, &at.App)
+		if err != nil || !ok {
+			return delivery.Sweep{}, false, err
+		}
+	}
+	err = s.write(ctx, func(tx *Tx) error {
+		next = at
+		window, err := rows(tx.ctx, tx, scanSwept,
+			`SELECT event_id, next_at, grant_id FROM deliveries WHERE app = $1 AND state = 'pending' AND (next_at, event_id) > ($2, $3)
+			ORDER BY next_at, event_id LIMIT $4`, at.App, micros(at.NextAt), at.Event, sweepWindow)
+		if err != nil {
+			return err
+		}
+		for _, w := range window {
+			next.NextAt, next.Event = w.NextAt, w.Event
+			if w.Grant != at.Grant {
+				continue
+			}
+			if err := tx.run(`UPDATE deliveries SET state = 'canceled', reason = $3, next_at = 0, why = '', finished_at = $4
+				WHERE event_id = $1 AND app = $2 AND state = 'pending'`, w.Event, at.App, reasonRevoked, micros(now)); err != nil {
+				return err
+			}
+		}
+		if len(window) == sweepWindow {
+			return nil
+		}
+		next = delivery.Sweep{}
+		return tx.run(`UPDATE grants SET swept_at = $2 WHERE id = $1`, at.Grant, micros(now))
+	})
+	return next, true, err
+}
+
+func scanSwept(r scanner) (w delivery.Sweep, err error) {
+	var next int64
+	err = r.Scan(&w.Event, &next, &w.Grant)
+	w.NextAt = moment(next)
+	return w, err
+}
+
+const rowColumns = `d.event_id, d.app, e.type, d.state, d.reason, d.attempts, d.next_at, e.at`
+
+func scanRow(r scanner) (delivery.Row, error) {
+	var d delivery.Row
+	var next, at int64
+	err := r.Scan(&d.ID.Event, &d.ID.App, &d.Type, &d.State, &d.Reason, &d.Attempts, &next, &at)
+	d.NextAt, d.At = moment(next), moment(at)
+	return d, err
+}
+
+// Deliveries implements delivery.Ledger. The text of the query follows the
+// filter, so that each kind of list has the index that suits it.
+func (s *Store) Deliveries(ctx context.Context, f delivery.Filter) ([]delivery.Row, error) {
+	where := []string{`d.state <> 'skipped'`}
+	args := []any{f.Limit}
+	arg := func(condition string, value any) {
+		args = append(args, value)
+		where = append(where, strings.ReplaceAll(condition, "?", placeholder(len(args))))
+	}
+	if f.App != "" {
+		arg(`d.app = ?`, f.App)
+	}
+	if f.State != "" {
+		arg(`d.state = ?`, string(f.State))
+	}
+	if f.Event != 0 {
+		arg(`d.event_id = ?`, f.Event)
+	}
+	if f.After != (delivery.ID{}) {
+		arg(`d.event_id <= ?`, f.After.Event)
+		args = append(args, f.After.Event, f.After.App)
+		where = append(where, `(d.event_id < `+placeholder(len(args)-1)+` OR d.app > `+placeholder(len(args))+`)`)
+	}
+	return rows(ctx, &s.reading, scanRow, `SELECT `+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event_id
+		WHERE `+strings.Join(where, " AND ")+` ORDER BY d.event_id DESC, d.app LIMIT $1`, args...)
+}
+
+func scanAttempt(r scanner) (delivery.Attempt, error) {
+	var a delivery.Attempt
+	var at, took, next int64
+	err := r.Scan(&a.N, &at, &took, &a.Request, &a.Status, &a.Answer, &a.Error, &a.Why, &next)
+	a.At, a.Duration, a.NextAt = moment(at), time.Duration(took)*time.Microsecond, moment(next)
+	return a, err
+}
+
+// Delivery implements delivery.Ledger.
+func (s *Store) Delivery(ctx context.Context, id delivery.ID) (delivery.Row, []delivery.Attempt, bool, error) {
+	d, ok, err := one(rows(ctx, &s.reading, scanRow, `SELECT `+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event_id
+		WHERE d.event_id = $1 AND d.app = $2 AND d.state <> 'skipped'`, id.Event, id.App))
+	if err != nil || !ok {
+		return d, nil, false, err
+	}
+	attempts, err := rows(ctx, &s.reading, scanAttempt,
+		`SELECT n, at, duration_us, request, status, answer, error, why, next_at FROM attempts
+		WHERE event_id = $1 AND app = $2 ORDER BY n`, id.Event, id.App)
+	return d, attempts, err == nil, err
+}
+
+// Event implements delivery.Ledger.
+func (s *Store) Event(ctx context.Context, id int64) (delivery.Happened, bool, error) {
+	h := delivery.Happened{ID: id}
+	var at int64
+	ok, err := row(ctx, &s.reading, `SELECT type, at FROM events WHERE id = $1`, []any{id}, &h.Type, &at)
+	if err != nil || !ok {
+		return h, false, err
+	}
+	h.At = moment(at)
+	h.Verdicts, err = rows(ctx, &s.reading, scanRow, `SELECT `+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event_id
+		WHERE d.event_id = $1 ORDER BY d.app`, id)
+	return h, err == nil, err
+}
+
+// sendable is the condition of a delivery d that may be sent again.
+const sendable = ` d.state <> 'skipped'
+	AND EXISTS (SELECT 1 FROM events e WHERE e.id = d.event_id AND e.payload IS NOT NULL)
+	AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = d.grant_id AND g.revoked_at <> 0) `
+
+// putBack makes a delivery pending if it may be sent again.
+func (tx *Tx) putBack(id delivery.ID, why string, now time.Time) (bool, error) {
+	n, err := tx.exec(`UPDATE deliveries AS d SET state = 'pending', reason = '', retry = 0, next_at = $3, why = $4, finished_at = 0
+		WHERE d.event_id = $1 AND d.app = $2 AND`+sendable, id.Event, id.App, micros(now), why)
+	return n > 0, err
+}
+
+// PutBack implements delivery.Ledger.
+func (s *Store) PutBack(ctx context.Context, id delivery.ID, why string, now time.Time) (done bool, refusal string, err error) {
+	err = s.write(ctx, func(tx *Tx) (err error) {
+		done, err = tx.putBack(id, why, now)
+		if err != nil || done {
+			return err
+		}
+		var erased int64
+		if _, err := row(tx.ctx, tx, `SELECT erased_at FROM events WHERE id = $1`, []any{id.Event}, &erased); err != nil {
+			return err
+		}
+		if refusal = reasonRevoked; erased != 0 {
+			refusal = reasonErased
+		}
+		return nil
+	})
+	return done, refusal, err
+}
+
+// span returns the ids of the events of a selection.
+func span(sel delivery.Selection) (from, to int64) {
+	to = int64(1)<<62 - 1
+	if !sel.From.IsZero() {
+		from = idAt(sel.From)
+	}
+	if !sel.To.IsZero() {
+		to = idAt(sel.To.Add(time.Microsecond)) - 1
+	}
+	return from, to
+}
+
+// CountBack implements delivery.Ledger.
+func (s *Store) CountBack(ctx context.Context, sel delivery.Selection) (n int64, err error) {
+	from, to := span(sel)
+	q := `SELECT count(*) FROM deliveries d WHERE d.event_id BETWEEN $1 AND $2 AND d.state = $3 AND` + sendable
+	args := []any{from, to, string(sel.State)}
+	if sel.App != "" {
+		q += ` AND d.app = $4`
+		args = append(args, sel.App)
+	}
+	_, err = row(ctx, &s.reading, q, args, &n)
+	return n, err
+}
+
+// StartPuttingBack implements delivery.Ledger.
+func (s *Store) StartPuttingBack(ctx context.Context, sel delivery.Selection, count int64, now time.Time) (id int64, err error) {
+	from, to := span(sel)
+	err = s.write(ctx, func(tx *Tx) error {
+		id = tx.NextID()
+		// Events that happen from now on are not meant.
+		return tx.run(`INSERT INTO redeliveries (id, app, state, from_id, to_id, done_id, done_app, count, created_at)
+			VALUES ($1, $2, $3, $4, $5, $4, '', $6, $7)`, id, sel.App, string(sel.State), from, min(to, id), count, micros(now))
+	})
+	return id, err
+}
+
+// RedeliverStep implements delivery.Chores.
+func (s *Store) RedeliverStep(ctx context.Context, why string, now time.Time) (apps []string, more bool, err error) {
+	var job struct {
+		id, to, done        int64
+		app, state, doneApp string
+	}
+	ok, err := row(ctx, &s.reading, `SELECT id, app, state, to_id, done_id, done_app FROM redeliveries
+		WHERE ended_at = 0 ORDER BY id LIMIT 1`, nil, &job.id, &job.app, &job.state, &job.to, &job.done, &job.doneApp)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	q := `SELECT event_id, app, state FROM deliveries WHERE (event_id, app) > ($1, $2) AND event_id <= $3`
+	args := []any{job.done, job.doneApp, job.to, redeliverWindow}
+	if job.app != "" {
+		q += ` AND app = $5`
+		args = append(args, job.app)
+	}
+	q += ` ORDER BY event_id, app LIMIT $4`
+	touched := map[string]bool{}
+	err = s.write(ctx, func(tx *Tx) error {
+		clear(touched)
+		window, err := rows(tx.ctx, tx, scanState, q, args...)
+		if err != nil {
+			return err
+		}
+		for _, w := range window {
+			job.done, job.doneApp = w.ID.Event, w.ID.App
+			if string(w.State) != job.state {
+				continue
+			}
+			put, err := tx.putBack(w.ID, why, now)
+			if err != nil {
+				return err
+			}
+			if put {
+				touched[w.ID.App] = true
+			}
+		}
+		ended := int64(0)
+		if len(window) < redeliverWindow {
+			ended = micros(now)
+		}
+		return tx.run(`UPDATE redeliveries SET done_id = $2, done_app = $3, ended_at = $4 WHERE id = $1`, job.id, job.done, job.doneApp, ended)
+	})
+	for app := range touched {
+		apps = append(apps, app)
+	}
+	return apps, true, err
+}
+
+func scanState(r scanner) (d delivery.Row, err error) {
+	err = r.Scan(&d.ID.Event, &d.ID.App, &d.State)
+	return d, err
+}

@@ -1,0 +1,99 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"syscall"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// dialect is everything in which the engines differ.
+type dialect struct {
+	driver string
+	folder string // of its migrations
+	goose  goose.Dialect
+	begin  string // starts a transaction that will write
+	read   []string
+	write  []string
+}
+
+var sqlite = dialect{
+	driver: "sqlite",
+	folder: "migrations/sqlite",
+	goose:  goose.DialectSQLite3,
+	begin:  "BEGIN IMMEDIATE",
+	write: []string{
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)",
+	},
+	read: []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-16384)"},
+}
+
+func dsn(path string, pragmas []string) string {
+	q := url.Values{"_pragma": pragmas}
+	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+}
+
+func (d dialect) writeDSN(path string) string { return dsn(path, d.write) }
+func (d dialect) readDSN(path string) string  { return dsn(path, d.read) }
+
+func (d dialect) provider(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, d.folder)
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(d.goose, db, files, goose.WithDisableGlobalRegistry(true))
+}
+
+// migrate brings the schema up to date.
+func (d dialect) migrate(ctx context.Context, db *sql.DB) error {
+	p, err := d.provider(db)
+	if err != nil {
+		return err
+	}
+	_, err = p.Up(ctx)
+	return err
+}
+
+// checkVersion refuses a schema that is older than this program needs. A newer
+// one is fine: migrations keep older programs working.
+func (d dialect) checkVersion(ctx context.Context, db *sql.DB) error {
+	p, err := d.provider(db)
+	if err != nil {
+		return err
+	}
+	want := p.ListSources()[len(p.ListSources())-1].Version
+	have := int64(0)
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
+	if err != nil {
+		return fmt.Errorf("read the schema's version: %w", err)
+	}
+	if have < want {
+		return fmt.Errorf("the schema is at migration %d, this program needs %d: start the server of this version once", have, want)
+	}
+	return nil
+}
+
+// lockDir keeps a second server off the same ledger. The lock ends with the
+// process, however it ends.
+func lockDir(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the directory
+	if err != nil {
+		return nil, fmt.Errorf("open the lock: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("another openkenar runs on this data (lock %s): stop it, or choose another --data", path)
+	}
+	return f, nil
+}

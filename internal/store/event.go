@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+var _ event.Store = (*Store)(nil)
+
+const subscriptionColumns = `s.id, s.app, s.user_id, s.event_type, s.resource, s.metadata, s.token_id, s.grant_id,
+	s.created_at, s.ended_at, t.expires_at, t.revoked_at, g.revoked_at`
+
+const subscriptionTables = ` FROM subscriptions s
+	JOIN access_tokens t ON t.id = s.token_id JOIN grants g ON g.id = s.grant_id `
+
+// dated is a subscription with its ends, which depend on the moment.
+type dated struct {
+	event.Subscription
+	ended, tokenRevoked, grantRevoked time.Time
+}
+
+func scanSubscription(r scanner) (dated, error) {
+	var s dated
+	var created, ended, expires, tokenRevoked, grantRevoked int64
+	err := r.Scan(&s.ID, &s.App, &s.User, &s.Type, &s.Resource, object{&s.Metadata}, &s.Token, &s.Grant,
+		&created, &ended, &expires, &tokenRevoked, &grantRevoked)
+	s.At, s.ExpiresAt = moment(created), moment(expires)
+	s.ended, s.tokenRevoked, s.grantRevoked = moment(ended), moment(tokenRevoked), moment(grantRevoked)
+	return s, err
+}
+
+// at fills in whether the subscription has ended at a moment, and returns when.
+func (s dated) at(now time.Time) (event.Subscription, time.Time) {
+	for _, end := range []struct {
+		at  time.Time
+		why string
+	}{
+		{s.grantRevoked, "the user took the app's access away"},
+		{s.tokenRevoked, "the access token was revoked"},
+		{s.ended, "the app ended its subscription"},
+		{s.ExpiresAt, "the access token expired"},
+	} {
+		if !end.at.IsZero() && !end.at.After(now) {
+			s.Ended = end.why
+			return s.Subscription, end.at
+		}
+	}
+	return s.Subscription, time.Time{}
+}
+
+// Subscriptions implements event.Tx.
+func (tx *Tx) Subscriptions(user string, t event.Type, resource string, now, since time.Time) ([]event.Subscription, error) {
+	all, err := rows(tx.ctx, tx, scanSubscription,
+		`SELECT `+subscriptionColumns+subscriptionTables+`
+		WHERE s.user_id = $1 AND s.event_type = $2 AND s.resource IN ('', $3)`, user, string(t), resource)
+	if err != nil {
+		return nil, err
+	}
+	var concerned []event.Subscription
+	for _, d := range all {
+		if s, ended := d.at(now); s.Ended == "" || ended.After(since) {
+			concerned = append(concerned, s)
+		}
+	}
+	return concerned, nil
+}
+
+// alive is the condition of a live subscription at the moment $1.
+const alive = ` s.ended_at = 0 AND t.expires_at > $1 AND t.revoked_at = 0 AND g.revoked_at = 0 `
+
+// Echo implements event.Tx.
+func (tx *Tx) Echo(app string, t event.Type, user string, now time.Time) (wire.Object, error) {
+	var metadata wire.Object
+	if user != "" {
+		ok, err := row(tx.ctx, tx, `SELECT s.metadata`+subscriptionTables+`
+			WHERE`+alive+`AND s.user_id = $2 AND s.event_type = $3 AND s.app = $4 AND s.resource = ''`,
+			[]any{micros(now), user, string(t), app}, object{&metadata})
+		if err != nil || ok {
+			return metadata, err
+		}
+	}
+	_, err := row(tx.ctx, tx, `SELECT s.metadata`+subscriptionTables+`
+		WHERE`+alive+`AND s.app = $2 AND s.event_type = $3 ORDER BY s.created_at DESC, s.id DESC LIMIT 1`,
+		[]any{micros(now), app, string(t)}, object{&metadata})
+	return metadata, err
+}
+
+// Listener implements event.Tx. An app is read once in a group.
+func (tx *Tx) Listener(slug string) (event.Listener, error) {
+	a, ok, err := tx.App(slug)
+	if err != nil || !ok {
+		return event.Listener{}, err
+	}
+	return event.Listener{EventURL: a.EventURL != "", Suspended: a.Status == access.Suspended, HearOwn: a.HearOwnMessages}, nil
+}
+
+// InsertEvent implements event.Tx.
+func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
+	skips := 0
+	for _, v := range verdicts {
+		if v.State == delivery.Skipped {
+			skips++
+		}
+	}
+	if err := tx.run(`INSERT INTO events (id, type, order_key, payload, at, deliveries, skips) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		e.ID, string(e.Type), e.Key, string(e.Payload), micros(e.At), len(verdicts)-skips, skips); err != nil {
+		return err
+	}
+	for _, v := range verdicts {
+		if err := tx.insertDelivery(e, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) error {
+	id := delivery.ID{Event: e.ID, App: v.App}
+	next, why, finished := micros(e.At), delivery.WhyFirst, int64(0)
+	if v.State == delivery.Skipped {
+		next, why, finished = 0, "", micros(e.At)
+	}
+	if err := tx.run(`INSERT INTO deliveries (event_id, app, slot, grant_id, metadata, state, reason, next_at, why, finished_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		e.ID, v.App, delivery.Slot(v.App, e.Key), v.Grant, text(v.Metadata), string(v.State), v.Reason, next, why, finished); err != nil {
+		return err
+	}
+	if v.State == delivery.Pending {
+		tx.fresh = append(tx.fresh, delivery.Delivery{
+			ID: id, Key: e.Key, Grant: v.Grant, Why: why, NextAt: moment(next), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
+		})
+	}
+	return nil
+}
+
+// Register implements event.Store.
+func (s *Store) Register(ctx context.Context, sub event.Subscription, now time.Time) (ok bool, err error) {
+	err = s.write(ctx, func(tx *Tx) error {
+		n, err := tx.exec(`INSERT INTO subscriptions (id, app, user_id, event_type, resource, metadata, token_id, grant_id, created_at)
+			SELECT $1, $2, $3, $4, $5, $6, t.id, t.grant_id, $7 FROM access_tokens t JOIN grants g ON g.id = t.grant_id
+			WHERE t.id = $8 AND t.expires_at > $7 AND t.revoked_at = 0 AND g.revoked_at = 0
+			ON CONFLICT (user_id, event_type, app, resource) DO UPDATE SET metadata = excluded.metadata,
+				token_id = excluded.token_id, grant_id = excluded.grant_id, created_at = excluded.created_at, ended_at = 0`,
+			tx.NextID(), sub.App, sub.User, string(sub.Type), sub.Resource, text(sub.Metadata), micros(now), sub.Token)
+		ok = n > 0
+		return err
+	})
+	return ok, err
+}
+
+// PostOwner implements event.Store.
+func (s *Store) PostOwner(ctx context.Context, token string) (owner string, ok bool, err error) {
+	ok, err = row(ctx, &s.reading, `SELECT owner FROM posts WHERE token = $1`, []any{token}, &owner)
+	return owner, ok, err
+}
+
+// AppSubscriptions implements event.Store.
+func (s *Store) AppSubscriptions(ctx context.Context, app string, after int64, limit int, now time.Time) ([]event.Subscription, error) {
+	all, err := rows(ctx, &s.reading, scanSubscription,
+		`SELECT `+subscriptionColumns+subscriptionTables+`
+		WHERE`+alive+`AND s.app = $2 AND s.id > $3 ORDER BY s.id LIMIT $4`, micros(now), app, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	subscriptions := make([]event.Subscription, len(all))
+	for i, d := range all {
+		subscriptions[i], _ = d.at(now)
+	}
+	return subscriptions, nil
+}
+
+// EndSubscription implements event.Store.
+func (s *Store) EndSubscription(ctx context.Context, app string, id int64, now time.Time) (ok bool, err error) {
+	err = s.write(ctx, func(tx *Tx) error {
+		n, err := tx.exec(`UPDATE subscriptions SET ended_at = $3 WHERE app = $1 AND id = $2 AND ended_at = 0
+			AND EXISTS (SELECT 1 FROM access_tokens t JOIN grants g ON g.id = t.grant_id
+				WHERE t.id = subscriptions.token_id AND t.expires_at > $3 AND t.revoked_at = 0 AND g.revoked_at = 0)`,
+			app, id, micros(now))
+		ok = n > 0
+		return err
+	})
+	return ok, err
+}

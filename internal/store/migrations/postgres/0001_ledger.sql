@@ -1,0 +1,200 @@
+-- +goose Up
+-- Times are microseconds since the epoch, UTC; 0 means never. Ids are
+-- time-ordered integers. JSON is kept as text.
+
+CREATE TABLE settings (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+);
+
+CREATE TABLE apps (
+  slug          TEXT PRIMARY KEY,
+  settings      TEXT NOT NULL,
+  sealed_key    BYTEA NOT NULL,
+  client_secret BYTEA,
+  created_at    BIGINT NOT NULL,
+  updated_at    BIGINT NOT NULL
+);
+
+CREATE TABLE api_keys (
+  id           BIGINT PRIMARY KEY,
+  app          TEXT NOT NULL REFERENCES apps (slug),
+  title        TEXT NOT NULL,
+  prefix       TEXT NOT NULL,
+  hash         BYTEA NOT NULL UNIQUE,
+  permissions  TEXT NOT NULL,
+  created_at   BIGINT NOT NULL,
+  last_used_at BIGINT NOT NULL DEFAULT 0,
+  revoked_at   BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX api_keys_app ON api_keys (app, id);
+
+CREATE TABLE signing_secrets (
+  id         BIGINT PRIMARY KEY,
+  app        TEXT NOT NULL REFERENCES apps (slug),
+  sealed     BYTEA NOT NULL,
+  created_at BIGINT NOT NULL,
+  ends_at    BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX signing_secrets_app ON signing_secrets (app, id);
+
+CREATE TABLE users (
+  id         TEXT PRIMARY KEY,
+  phone      TEXT NOT NULL DEFAULT '',
+  created_at BIGINT NOT NULL
+);
+
+CREATE TABLE grants (
+  id         BIGINT PRIMARY KEY,
+  app        TEXT NOT NULL REFERENCES apps (slug),
+  user_id    TEXT NOT NULL,
+  scopes     TEXT NOT NULL,
+  granted_at BIGINT NOT NULL,
+  revoked_at BIGINT NOT NULL DEFAULT 0,
+  -- set once its queued deliveries are marked as canceled
+  swept_at   BIGINT NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX grants_live ON grants (user_id, app) WHERE revoked_at = 0;
+CREATE INDEX grants_unswept ON grants (id) WHERE revoked_at <> 0 AND swept_at = 0;
+
+CREATE TABLE access_tokens (
+  id         BIGINT PRIMARY KEY,
+  hash       BYTEA NOT NULL UNIQUE,
+  app        TEXT NOT NULL REFERENCES apps (slug),
+  user_id    TEXT NOT NULL,
+  grant_id   BIGINT NOT NULL REFERENCES grants (id),
+  scopes     TEXT NOT NULL,
+  created_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL,
+  revoked_at BIGINT NOT NULL DEFAULT 0
+);
+
+CREATE TABLE subscriptions (
+  id         BIGINT PRIMARY KEY,
+  app        TEXT NOT NULL REFERENCES apps (slug),
+  user_id    TEXT NOT NULL,
+  event_type TEXT NOT NULL,
+  resource   TEXT NOT NULL, -- '' means every resource of the user
+  metadata   TEXT,
+  token_id   BIGINT NOT NULL REFERENCES access_tokens (id),
+  grant_id   BIGINT NOT NULL REFERENCES grants (id),
+  created_at BIGINT NOT NULL,
+  ended_at   BIGINT NOT NULL DEFAULT 0, -- by the app itself
+  UNIQUE (user_id, event_type, app, resource)
+);
+CREATE INDEX subscriptions_app ON subscriptions (app, id);
+CREATE INDEX subscriptions_newest ON subscriptions (app, event_type, created_at);
+
+CREATE TABLE posts (
+  token      TEXT PRIMARY KEY,
+  owner      TEXT NOT NULL,
+  state      TEXT NOT NULL,
+  content    TEXT NOT NULL,
+  event_id   BIGINT NOT NULL,
+  updated_at BIGINT NOT NULL
+);
+CREATE INDEX posts_owner ON posts (owner, token);
+
+CREATE TABLE conversations (
+  id                TEXT PRIMARY KEY,
+  type              TEXT NOT NULL,
+  post_token        TEXT NOT NULL DEFAULT '',
+  buyer             TEXT NOT NULL DEFAULT '',
+  app               TEXT NOT NULL DEFAULT '',
+  user_id           TEXT NOT NULL DEFAULT '',
+  blocked_by_buyer  SMALLINT NOT NULL DEFAULT 0,
+  blocked_by_seller SMALLINT NOT NULL DEFAULT 0,
+  created_at        BIGINT NOT NULL
+);
+CREATE UNIQUE INDEX conversations_bot ON conversations (user_id, app) WHERE type = 'BOT';
+
+CREATE TABLE messages (
+  event_id     BIGINT PRIMARY KEY,
+  id           TEXT NOT NULL UNIQUE,
+  conversation TEXT NOT NULL,
+  user_id      TEXT NOT NULL, -- who wrote it
+  sent_at      BIGINT NOT NULL,
+  hash         BYTEA NOT NULL,
+  payload      TEXT, -- NULL once erased
+  erased_at    BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX messages_conversation ON messages (conversation, event_id);
+CREATE INDEX messages_user ON messages (user_id, event_id) WHERE erased_at = 0;
+
+CREATE TABLE transactions (
+  id            TEXT PRIMARY KEY,
+  app           TEXT NOT NULL REFERENCES apps (slug),
+  state         TEXT NOT NULL,
+  type          TEXT NOT NULL,
+  cost_rials    BIGINT NOT NULL,
+  extra_details TEXT,
+  event_id      BIGINT NOT NULL,
+  updated_at    BIGINT NOT NULL
+);
+
+-- An event with the number of deliveries and skips that its fan-out made:
+-- what verify counts against.
+CREATE TABLE events (
+  id         BIGINT PRIMARY KEY,
+  type       TEXT NOT NULL,
+  order_key  TEXT NOT NULL,
+  payload    TEXT, -- NULL once erased
+  at         BIGINT NOT NULL,
+  deliveries BIGINT NOT NULL,
+  skips      BIGINT NOT NULL,
+  erased_at  BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX events_post ON events (order_key, id) WHERE type = 'POST_UPDATE';
+
+-- One row for each app that an event concerns: a delivery, or (state
+-- 'skipped') the reason why there is none.
+CREATE TABLE deliveries (
+  event_id    BIGINT NOT NULL,
+  app         TEXT NOT NULL,
+  slot        SMALLINT NOT NULL,
+  grant_id    BIGINT NOT NULL,
+  metadata    TEXT,
+  state       TEXT NOT NULL,
+  reason      TEXT NOT NULL DEFAULT '',
+  attempts    BIGINT NOT NULL DEFAULT 0, -- made in all
+  retry       BIGINT NOT NULL DEFAULT 0, -- steps of the retry schedule used
+  next_at     BIGINT NOT NULL DEFAULT 0, -- of a pending one
+  why         TEXT NOT NULL DEFAULT '',   -- the next attempt is made
+  finished_at BIGINT NOT NULL DEFAULT 0,
+  PRIMARY KEY (event_id, app)
+);
+CREATE INDEX deliveries_app ON deliveries (app, event_id);
+CREATE INDEX deliveries_pending ON deliveries (app, next_at, event_id) WHERE state = 'pending';
+
+CREATE TABLE attempts (
+  event_id    BIGINT NOT NULL,
+  app         TEXT NOT NULL,
+  n           BIGINT NOT NULL,
+  at          BIGINT NOT NULL,
+  duration_us BIGINT NOT NULL,
+  request     TEXT NOT NULL,
+  status      BIGINT NOT NULL,
+  answer      BYTEA,
+  error       TEXT NOT NULL DEFAULT '',
+  why         TEXT NOT NULL DEFAULT '',
+  next_at     BIGINT NOT NULL DEFAULT 0,
+  PRIMARY KEY (event_id, app, n)
+);
+
+-- Bulk redeliveries, taken up again after a crash.
+CREATE TABLE redeliveries (
+  id         BIGINT PRIMARY KEY,
+  app        TEXT NOT NULL,
+  state      TEXT NOT NULL,
+  from_id    BIGINT NOT NULL, -- event ids, both ends included
+  to_id      BIGINT NOT NULL,
+  done_id    BIGINT NOT NULL, -- the last delivery that was looked at
+  done_app   TEXT NOT NULL,
+  count      BIGINT NOT NULL DEFAULT 0,
+  created_at BIGINT NOT NULL,
+  ended_at   BIGINT NOT NULL DEFAULT 0
+);
+CREATE INDEX redeliveries_open ON redeliveries (id) WHERE ended_at = 0;
+
+-- +goose Down
+SELECT 1;

@@ -1,0 +1,200 @@
+-- +goose Up
+-- Times are microseconds since the epoch, UTC; 0 means never. Ids are
+-- time-ordered integers. JSON is kept as text.
+
+CREATE TABLE settings (
+  name  TEXT PRIMARY KEY,
+  value TEXT NOT NULL
+);
+
+CREATE TABLE apps (
+  slug          TEXT PRIMARY KEY,
+  settings      TEXT NOT NULL,
+  sealed_key    BLOB NOT NULL,
+  client_secret BLOB,
+  created_at    INTEGER NOT NULL,
+  updated_at    INTEGER NOT NULL
+);
+
+CREATE TABLE api_keys (
+  id           INTEGER PRIMARY KEY,
+  app          TEXT NOT NULL REFERENCES apps (slug),
+  title        TEXT NOT NULL,
+  prefix       TEXT NOT NULL,
+  hash         BLOB NOT NULL UNIQUE,
+  permissions  TEXT NOT NULL,
+  created_at   INTEGER NOT NULL,
+  last_used_at INTEGER NOT NULL DEFAULT 0,
+  revoked_at   INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX api_keys_app ON api_keys (app, id);
+
+CREATE TABLE signing_secrets (
+  id         INTEGER PRIMARY KEY,
+  app        TEXT NOT NULL REFERENCES apps (slug),
+  sealed     BLOB NOT NULL,
+  created_at INTEGER NOT NULL,
+  ends_at    INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX signing_secrets_app ON signing_secrets (app, id);
+
+CREATE TABLE users (
+  id         TEXT PRIMARY KEY,
+  phone      TEXT NOT NULL DEFAULT '',
+  created_at INTEGER NOT NULL
+);
+
+CREATE TABLE grants (
+  id         INTEGER PRIMARY KEY,
+  app        TEXT NOT NULL REFERENCES apps (slug),
+  user_id    TEXT NOT NULL,
+  scopes     TEXT NOT NULL,
+  granted_at INTEGER NOT NULL,
+  revoked_at INTEGER NOT NULL DEFAULT 0,
+  -- set once its queued deliveries are marked as canceled
+  swept_at   INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX grants_live ON grants (user_id, app) WHERE revoked_at = 0;
+CREATE INDEX grants_unswept ON grants (id) WHERE revoked_at <> 0 AND swept_at = 0;
+
+CREATE TABLE access_tokens (
+  id         INTEGER PRIMARY KEY,
+  hash       BLOB NOT NULL UNIQUE,
+  app        TEXT NOT NULL REFERENCES apps (slug),
+  user_id    TEXT NOT NULL,
+  grant_id   INTEGER NOT NULL REFERENCES grants (id),
+  scopes     TEXT NOT NULL,
+  created_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL,
+  revoked_at INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE subscriptions (
+  id         INTEGER PRIMARY KEY,
+  app        TEXT NOT NULL REFERENCES apps (slug),
+  user_id    TEXT NOT NULL,
+  event_type TEXT NOT NULL,
+  resource   TEXT NOT NULL, -- '' means every resource of the user
+  metadata   TEXT,
+  token_id   INTEGER NOT NULL REFERENCES access_tokens (id),
+  grant_id   INTEGER NOT NULL REFERENCES grants (id),
+  created_at INTEGER NOT NULL,
+  ended_at   INTEGER NOT NULL DEFAULT 0, -- by the app itself
+  UNIQUE (user_id, event_type, app, resource)
+);
+CREATE INDEX subscriptions_app ON subscriptions (app, id);
+CREATE INDEX subscriptions_newest ON subscriptions (app, event_type, created_at);
+
+CREATE TABLE posts (
+  token      TEXT PRIMARY KEY,
+  owner      TEXT NOT NULL,
+  state      TEXT NOT NULL,
+  content    TEXT NOT NULL,
+  event_id   INTEGER NOT NULL,
+  updated_at INTEGER NOT NULL
+);
+CREATE INDEX posts_owner ON posts (owner, token);
+
+CREATE TABLE conversations (
+  id                TEXT PRIMARY KEY,
+  type              TEXT NOT NULL,
+  post_token        TEXT NOT NULL DEFAULT '',
+  buyer             TEXT NOT NULL DEFAULT '',
+  app               TEXT NOT NULL DEFAULT '',
+  user_id           TEXT NOT NULL DEFAULT '',
+  blocked_by_buyer  INTEGER NOT NULL DEFAULT 0,
+  blocked_by_seller INTEGER NOT NULL DEFAULT 0,
+  created_at        INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX conversations_bot ON conversations (user_id, app) WHERE type = 'BOT';
+
+CREATE TABLE messages (
+  event_id     INTEGER PRIMARY KEY,
+  id           TEXT NOT NULL UNIQUE,
+  conversation TEXT NOT NULL,
+  user_id      TEXT NOT NULL, -- who wrote it
+  sent_at      INTEGER NOT NULL,
+  hash         BLOB NOT NULL,
+  payload      TEXT, -- NULL once erased
+  erased_at    INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX messages_conversation ON messages (conversation, event_id);
+CREATE INDEX messages_user ON messages (user_id, event_id) WHERE erased_at = 0;
+
+CREATE TABLE transactions (
+  id            TEXT PRIMARY KEY,
+  app           TEXT NOT NULL REFERENCES apps (slug),
+  state         TEXT NOT NULL,
+  type          TEXT NOT NULL,
+  cost_rials    INTEGER NOT NULL,
+  extra_details TEXT,
+  event_id      INTEGER NOT NULL,
+  updated_at    INTEGER NOT NULL
+);
+
+-- An event with the number of deliveries and skips that its fan-out made:
+-- what verify counts against.
+CREATE TABLE events (
+  id         INTEGER PRIMARY KEY,
+  type       TEXT NOT NULL,
+  order_key  TEXT NOT NULL,
+  payload    TEXT, -- NULL once erased
+  at         INTEGER NOT NULL,
+  deliveries INTEGER NOT NULL,
+  skips      INTEGER NOT NULL,
+  erased_at  INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX events_post ON events (order_key, id) WHERE type = 'POST_UPDATE';
+
+-- One row for each app that an event concerns: a delivery, or (state
+-- 'skipped') the reason why there is none.
+CREATE TABLE deliveries (
+  event_id    INTEGER NOT NULL,
+  app         TEXT NOT NULL,
+  slot        INTEGER NOT NULL,
+  grant_id    INTEGER NOT NULL,
+  metadata    TEXT,
+  state       TEXT NOT NULL,
+  reason      TEXT NOT NULL DEFAULT '',
+  attempts    INTEGER NOT NULL DEFAULT 0, -- made in all
+  retry       INTEGER NOT NULL DEFAULT 0, -- steps of the retry schedule used
+  next_at     INTEGER NOT NULL DEFAULT 0, -- of a pending one
+  why         TEXT NOT NULL DEFAULT '',   -- the next attempt is made
+  finished_at INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (event_id, app)
+) WITHOUT ROWID;
+CREATE INDEX deliveries_app ON deliveries (app, event_id);
+CREATE INDEX deliveries_pending ON deliveries (app, next_at, event_id) WHERE state = 'pending';
+
+CREATE TABLE attempts (
+  event_id    INTEGER NOT NULL,
+  app         TEXT NOT NULL,
+  n           INTEGER NOT NULL,
+  at          INTEGER NOT NULL,
+  duration_us INTEGER NOT NULL,
+  request     TEXT NOT NULL,
+  status      INTEGER NOT NULL,
+  answer      BLOB,
+  error       TEXT NOT NULL DEFAULT '',
+  why         TEXT NOT NULL DEFAULT '',
+  next_at     INTEGER NOT NULL DEFAULT 0,
+  PRIMARY KEY (event_id, app, n)
+) WITHOUT ROWID;
+
+-- Bulk redeliveries, taken up again after a crash.
+CREATE TABLE redeliveries (
+  id         INTEGER PRIMARY KEY,
+  app        TEXT NOT NULL,
+  state      TEXT NOT NULL,
+  from_id    INTEGER NOT NULL, -- event ids, both ends included
+  to_id      INTEGER NOT NULL,
+  done_id    INTEGER NOT NULL, -- the last delivery that was looked at
+  done_app   TEXT NOT NULL,
+  count      INTEGER NOT NULL DEFAULT 0,
+  created_at INTEGER NOT NULL,
+  ended_at   INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX redeliveries_open ON redeliveries (id) WHERE ended_at = 0;
+
+-- +goose Down
+SELECT 1;

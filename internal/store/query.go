@@ -1,0 +1,168 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+// querier gives prepared statements: the readers' pool or the writer's
+// transaction.
+type querier interface {
+	prepared(ctx context.Context, q string) (*sql.Stmt, error)
+}
+
+// statements keeps the statements of a pool.
+type statements struct {
+	db *sql.DB
+	mu sync.Mutex
+	m  map[string]*sql.Stmt
+}
+
+func (s *statements) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if st, ok := s.m[q]; ok {
+		return st, nil
+	}
+	st, err := s.db.PrepareContext(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if s.m == nil {
+		s.m = map[string]*sql.Stmt{}
+	}
+	s.m[q] = st
+	return st, nil
+}
+
+func (s *statements) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.m {
+		_ = st.Close()
+	}
+}
+
+// prepared returns a statement on the writer's connection.
+func (s *Store) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
+	if st, ok := s.written[q]; ok {
+		return st, nil
+	}
+	st, err := s.writing.PrepareContext(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("prepare: %w", err)
+	}
+	s.written[q] = st
+	return st, nil
+}
+
+func (tx *Tx) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
+	return tx.store.prepared(ctx, q)
+}
+
+// exec runs a statement that changes something and returns how many rows did.
+func (tx *Tx) exec(q string, args ...any) (int64, error) {
+	st, err := tx.store.prepared(tx.ctx, q)
+	if err != nil {
+		return 0, err
+	}
+	res, err := st.ExecContext(tx.ctx, args...)
+	if err != nil {
+		tx.writes++
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	if n > 0 {
+		tx.writes++
+	}
+	return n, err
+}
+
+// run is exec for those who do not count.
+func (tx *Tx) run(q string, args ...any) error {
+	_, err := tx.exec(q, args...)
+	return err
+}
+
+// row scans the first row; ok is false where there is none.
+func row(ctx context.Context, db querier, q string, args []any, dest ...any) (ok bool, err error) {
+	st, err := db.prepared(ctx, q)
+	if err != nil {
+		return false, err
+	}
+	err = st.QueryRowContext(ctx, args...).Scan(dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// rows scans all rows through a function.
+func rows[T any](ctx context.Context, db querier, scan func(scanner) (T, error), q string, args ...any) ([]T, error) {
+	st, err := db.prepared(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	rs, err := st.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rs.Close() }()
+	var list []T
+	for rs.Next() {
+		v, err := scan(rs)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	return list, rs.Err()
+}
+
+// scanner is a row.
+type scanner interface{ Scan(dest ...any) error }
+
+// object scans free-form JSON; NULL is the nil Object.
+type object struct{ to *wire.Object }
+
+// Scan implements sql.Scanner.
+func (o object) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*o.to = nil
+	case string:
+		*o.to = wire.Object(v)
+	case []byte:
+		*o.to = append(wire.Object(nil), v...)
+	default:
+		return fmt.Errorf("free-form JSON is a %T", v)
+	}
+	return nil
+}
+
+// placeholder is the nth parameter of a statement.
+func placeholder(n int) string { return "$" + strconv.Itoa(n) }
+
+// text stores JSON as text; nil as NULL.
+func text[T ~[]byte](b T) any {
+	if b == nil {
+		return nil
+	}
+	return string(b)
+}
+
+// list stores a list of strings as JSON.
+func list[T ~string](l []T) (string, error) {
+	if l == nil {
+		l = []T{}
+	}
+	b, err := json.Marshal(l)
+	return string(b), err
+}

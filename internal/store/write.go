@@ -1,0 +1,170 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/status"
+)
+
+// errSpoilt says that a group's transaction was rolled back because one of its
+// writes failed halfway.
+var errSpoilt = errors.New("a write of the group failed halfway")
+
+// write is one caller's part of a group.
+type write struct {
+	run  func(*Tx) error
+	err  error
+	done chan struct{}
+}
+
+// write runs f in a transaction and returns once it is on disk, or once it is
+// certain that nothing of it is. f may run twice and must then do the same
+// again. When ctx ends while the write waits its turn, it is still carried out
+// and its outcome returned: a caller always knows.
+func (s *Store) write(ctx context.Context, f func(*Tx) error) error {
+	if s.writing == nil {
+		return errors.New("the ledger is open for reading only")
+	}
+	w := &write{run: f, done: make(chan struct{})}
+	select {
+	case s.queue <- w:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.stop:
+		return errClosed()
+	}
+	select {
+	case <-w.done:
+		return w.err
+	case <-s.gone:
+		select {
+		case <-w.done:
+			return w.err
+		default:
+			return errClosed()
+		}
+	}
+}
+
+func errClosed() error { return status.New(status.Unavailable, "the server is stopping; try again") }
+
+// run is the writer.
+func (s *Store) run(ctx context.Context) {
+	defer close(s.gone)
+	group := make([]*write, 0, groupLimit)
+	for {
+		select {
+		case w := <-s.queue:
+			group = append(group[:0], w)
+		case <-s.stop:
+			return
+		}
+	waiting:
+		for len(group) < groupLimit {
+			select {
+			case w := <-s.queue:
+				group = append(group, w)
+			default:
+				break waiting
+			}
+		}
+		s.commitGroup(ctx, group)
+	}
+}
+
+// commitGroup carries out a group and answers every write in it.
+func (s *Store) commitGroup(ctx context.Context, group []*write) {
+	if err := s.commit(ctx, group); errors.Is(err, errSpoilt) {
+		for i := range group {
+			s.finish(group[i:i+1], s.commit(ctx, group[i:i+1]))
+		}
+	} else {
+		s.finish(group, err)
+	}
+}
+
+// finish answers the writes of a transaction that ended with err.
+func (s *Store) finish(group []*write, err error) {
+	for _, w := range group {
+		if err != nil {
+			w.err = err
+		}
+		close(w.done)
+	}
+}
+
+// commit runs a group in one transaction.
+func (s *Store) commit(ctx context.Context, group []*write) error {
+	tx := &Tx{store: s, ctx: ctx}
+	if err := s.control(ctx, s.dialect.begin); err != nil {
+		return unavailable("begin", err)
+	}
+	for _, w := range group {
+		before := tx.writes
+		w.err = guarded(w.run, tx)
+		if w.err == nil || tx.writes == before {
+			continue
+		}
+		if err := s.control(ctx, "ROLLBACK"); err != nil {
+			return unavailable("roll back", err)
+		}
+		if len(group) == 1 {
+			return w.err
+		}
+		return errSpoilt
+	}
+	if err := s.control(ctx, "COMMIT"); err != nil {
+		_ = s.control(ctx, "ROLLBACK")
+		return unavailable("commit", err)
+	}
+	if len(tx.fresh) > 0 {
+		s.committed(tx.fresh)
+	}
+	return nil
+}
+
+// unavailable is the error of storage that fails. Failure policy: nothing was
+// accepted, and the caller is told to try again.
+func unavailable(what string, err error) error {
+	return status.Wrap(status.Unavailable, fmt.Errorf("%s: %w", what, err),
+		"the storage takes no writes now; nothing was accepted; try again")
+}
+
+// guarded keeps a panic in one write from ending all the others.
+func guarded(f func(*Tx) error, tx *Tx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			tx.writes++ // whatever it had written must go
+			err = fmt.Errorf("panic in a transaction: %v\n%s", r, debug.Stack())
+		}
+	}()
+	return f(tx)
+}
+
+func (s *Store) control(ctx context.Context, q string) error {
+	st, err := s.prepared(ctx, q)
+	if err == nil {
+		_, err = st.ExecContext(ctx)
+	}
+	return err
+}
+
+// Tx is one write's view of a group's transaction. It lives as long as the
+// function it is given to.
+type Tx struct {
+	store  *Store
+	ctx    context.Context // of the writer; the transaction's own life
+	writes int             // statements that may have changed something
+	fresh  []delivery.Delivery
+}
+
+// NextID returns the next time-ordered id.
+func (tx *Tx) NextID() int64 {
+	s := tx.store
+	s.lastID = max(s.lastID+1, idAt(s.now()))
+	return s.lastID
+}

@@ -1,0 +1,122 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"syscall"
+
+	"code.dny.dev/ssrf"
+
+	"github.com/openkenar/openkenar/internal/status"
+)
+
+// maxURL is the longest address that an app may set, in bytes.
+const maxURL = 2048
+
+var errPlain = errors.New("plain http is not allowed")
+
+// Guard decides which addresses may be called. Public ones always may, over
+// https; the ranges allowed by name also over plain http. It looks at a URL
+// when it is set, and at the address itself when a connection is made, after
+// name resolution, so that a name cannot be pointed elsewhere in between.
+type Guard struct {
+	allowed []netip.Prefix
+	address *ssrf.Guardian
+}
+
+// Loopback is what dev mode allows by itself.
+func Loopback() []netip.Prefix {
+	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+}
+
+// NewGuard returns a guard that allows the given ranges besides the public ones.
+func NewGuard(allowed ...netip.Prefix) *Guard {
+	opts := []ssrf.Option{ssrf.WithAnyPort()}
+	for _, p := range allowed {
+		if p.Addr().Is4() {
+			opts = append(opts, ssrf.WithAllowedV4Prefixes(p))
+		} else {
+			opts = append(opts, ssrf.WithAllowedV6Prefixes(p))
+		}
+	}
+	return &Guard{allowed: allowed, address: ssrf.New(opts...)}
+}
+
+// CheckURL refuses an address that an app may not set, and says why.
+func (g *Guard) CheckURL(field, raw string) error {
+	refuse := func(format string, args ...any) error {
+		return status.New(status.Invalid, "%s: %s", field, fmt.Sprintf(format, args...))
+	}
+	if len(raw) > maxURL {
+		return refuse("%d bytes, want at most %d", len(raw), maxURL)
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || u.Hostname() == "":
+		return refuse("not an absolute URL; write https://host/path")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return refuse("scheme %q cannot be called; use https", u.Scheme)
+	case u.User != nil:
+		return refuse("a user name or password in a URL is not allowed")
+	case u.Fragment != "":
+		return refuse("a fragment (#) is not allowed")
+	}
+	host := u.Hostname()
+	ip, err := netip.ParseAddr(host)
+	if host == "localhost" {
+		ip, err = netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
+	}
+	named := err != nil // a host name: its addresses are checked at connect time
+	if u.Scheme == "http" && (named && len(g.allowed) == 0 || !named && !g.allows(ip)) {
+		return refuse("plain http is allowed only to ranges named by --allow-targets; use https")
+	}
+	if !named {
+		if err := g.address.SafeAddr(ip); err != nil {
+			return refuse("address %s is not public; a range named by --allow-targets may be used", ip)
+		}
+	}
+	return nil
+}
+
+func (g *Guard) allows(ip netip.Addr) bool {
+	return slices.ContainsFunc(g.allowed, func(p netip.Prefix) bool { return p.Contains(ip.Unmap()) })
+}
+
+// control is the net.Dialer hook: it sees the address after name resolution.
+func (g *Guard) control(plain bool) func(network, address string, c syscall.RawConn) error {
+	return func(network, address string, c syscall.RawConn) error {
+		if plain {
+			host, _, err := net.SplitHostPort(address)
+			if err != nil {
+				return err
+			}
+			if ip, err := netip.ParseAddr(host); err != nil || !g.allows(ip) {
+				return fmt.Errorf("%w to %s", errPlain, host)
+			}
+		}
+		return g.address.Safe(network, address, c)
+	}
+}
+
+// isRefused tells a connection that the guard forbade from one that failed.
+func isRefused(err error) bool {
+	for _, refusal := range []error{ssrf.ErrProhibitedIP, ssrf.ErrProhibitedPort, ssrf.ErrProhibitedNetwork, errPlain} {
+		if errors.Is(err, refusal) {
+			return true
+		}
+	}
+	return false
+}
+
+// innermost is the cause at the end of an error's chain: the outer ones only
+// repeat the method and the URL.
+func innermost(err error) string {
+	for next := err; next != nil; next = errors.Unwrap(next) {
+		err = next
+	}
+	return err.Error()
+}

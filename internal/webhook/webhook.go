@@ -1,0 +1,256 @@
+// Package webhook is the wire towards apps and nothing else: the envelope, the
+// headers, the signature, and a client that calls only where it may. It keeps
+// no state, decides nothing about retries, and never follows a redirect.
+// Contract: section 6.
+package webhook
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+)
+
+const (
+	// Timeout is how long an app has to answer a webhook.
+	Timeout = 10 * time.Second
+	// MaxAnswer is how much of an answer is kept, in bytes.
+	MaxAnswer = 1 << 10
+	// maxDrain is how much more is read so that the connection can be reused.
+	maxDrain = 16 << 10
+	// maxHeader bounds the head of an answer, in bytes.
+	maxHeader = 32 << 10
+	// mask stands for the identification key wherever a request is shown.
+	mask = "••••••"
+)
+
+// Request is one webhook, ready to be sent.
+type Request struct {
+	ID                string // the same in every attempt
+	Attempt           int    // from 1
+	URL               string
+	IdentificationKey string
+	Secrets           [][]byte // each signs; two during a rotation
+	Body              []byte
+}
+
+// Reason says in one bounded word how an attempt ended.
+type Reason string
+
+// The reasons.
+const (
+	OK         Reason = "ok"
+	HTTPStatus Reason = "status"     // an answer that is not 2xx
+	TimedOut   Reason = "timeout"    // no answer in time
+	Refused    Reason = "refused"    // the target may not be called
+	Transport  Reason = "connection" // no connection, or it broke
+	Canceled   Reason = "canceled"   // we stopped it ourselves
+)
+
+// Result is what came back.
+type Result struct {
+	Reason     Reason
+	Status     int    // 0 without an answer
+	Answer     []byte // at most MaxAnswer bytes of the body
+	Error      string // in words; empty when Reason is OK
+	RetryAfter string // the header, as given
+	Request    string // the head that was sent, its identification key masked
+	Duration   time.Duration
+}
+
+// Client sends webhooks. It is safe for concurrent use.
+type Client struct {
+	http      *http.Client
+	timeout   time.Duration
+	userAgent string
+}
+
+// Options of a Client. The zero value calls public https addresses only.
+type Options struct {
+	Guard     *Guard
+	Version   string
+	Timeout   time.Duration     // default Timeout
+	Transport http.RoundTripper // default: one that asks the Guard; for tests
+}
+
+// NewClient returns a client.
+func NewClient(o Options) *Client {
+	guard := o.Guard
+	if guard == nil {
+		guard = NewGuard()
+	}
+	transport := o.Transport
+	if transport == nil {
+		transport = newTransport(guard)
+	}
+	return &Client{
+		http: &http.Client{
+			Transport:     transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		timeout:   cmp.Or(o.Timeout, Timeout),
+		userAgent: "OpenKenar/" + cmp.Or(o.Version, "dev"),
+	}
+}
+
+// newTransport keeps plain and TLS targets apart, because the guard judges an
+// address by how it is called.
+func newTransport(guard *Guard) http.RoundTripper {
+	base := func(plain bool) *http.Transport {
+		dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second, Control: guard.control(plain)}
+		return &http.Transport{
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    5 * time.Second,
+			ForceAttemptHTTP2:      true,
+			DisableCompression:     true,
+			MaxIdleConns:           4096,
+			MaxIdleConnsPerHost:    128,
+			IdleConnTimeout:        60 * time.Second,
+			MaxResponseHeaderBytes: maxHeader,
+		}
+	}
+	return schemes{"http": base(true), "https": base(false)}
+}
+
+type schemes map[string]*http.Transport
+
+func (s schemes) RoundTrip(r *http.Request) (*http.Response, error) {
+	t, ok := s[r.URL.Scheme]
+	if !ok {
+		return nil, errors.New("unsupported scheme " + r.URL.Scheme)
+	}
+	return t.RoundTrip(r)
+}
+
+func (s schemes) CloseIdleConnections() {
+	for _, t := range s {
+		t.CloseIdleConnections()
+	}
+}
+
+// Close closes idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Send makes one attempt and says how it went. now is the moment that is
+// signed: real time, whatever the platform's clock says.
+func (c *Client) Send(ctx context.Context, r Request, now time.Time) Result {
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := c.request(ctx, r, now)
+	if err != nil {
+		return Result{Reason: Refused, Error: err.Error()}
+	}
+	res := Result{Request: head(req)}
+	resp, err := c.http.Do(req)
+	if err == nil {
+		res.Status = resp.StatusCode
+		res.RetryAfter = resp.Header.Get("Retry-After")
+		res.Answer = readAnswer(resp.Body)
+	}
+	res.Duration = time.Since(start)
+	switch {
+	case err != nil:
+		res.Reason, res.Error = explain(ctx, err, c.timeout)
+	case res.Status >= 200 && res.Status < 300:
+		res.Reason = OK
+	default:
+		res.Reason, res.Error = HTTPStatus, "answered "+strconv.Itoa(res.Status)
+		if res.Status >= 300 && res.Status < 400 {
+			res.Error += "; redirects are not followed"
+		}
+	}
+	return res
+}
+
+// request builds the HTTP request. Header names are set in the letter case of
+// the contract; HTTP does not care, people reading a dump do.
+func (c *Client) request(ctx context.Context, r Request, now time.Time) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
+	if err != nil {
+		return nil, errors.New("the event URL cannot be called")
+	}
+	h := req.Header
+	h["Content-Type"] = []string{"application/json"}
+	h["User-Agent"] = []string{c.userAgent}
+	if r.IdentificationKey != "" {
+		h["Authorization"] = []string{r.IdentificationKey}
+	}
+	h["OpenKenar-Attempt"] = []string{strconv.Itoa(r.Attempt)}
+	h[standardwebhooks.HeaderWebhookID] = []string{r.ID}
+	h[standardwebhooks.HeaderWebhookTimestamp] = []string{strconv.FormatInt(now.Unix(), 10)}
+	signatures := make([]string, 0, len(r.Secrets))
+	for _, secret := range r.Secrets {
+		signer, err := standardwebhooks.NewWebhookRaw(secret)
+		if err != nil {
+			return nil, err
+		}
+		signature, err := signer.Sign(r.ID, now, r.Body)
+		if err != nil {
+			return nil, err
+		}
+		signatures = append(signatures, signature)
+	}
+	if len(signatures) > 0 {
+		h[standardwebhooks.HeaderWebhookSignature] = []string{strings.Join(signatures, " ")}
+	}
+	return req, nil
+}
+
+// head is the request as the log shows it, in the contract's order.
+func head(req *http.Request) string {
+	var b strings.Builder
+	b.Grow(512)
+	b.WriteString("POST " + req.URL.String() + "\n")
+	for _, name := range [...]string{
+		"Authorization", "Content-Type", "User-Agent",
+		standardwebhooks.HeaderWebhookID, standardwebhooks.HeaderWebhookTimestamp,
+		standardwebhooks.HeaderWebhookSignature, "OpenKenar-Attempt",
+	} {
+		values := req.Header[name]
+		if len(values) == 0 {
+			continue
+		}
+		value := values[0]
+		if name == "Authorization" {
+			value = mask
+		}
+		b.WriteString(name + ": " + value + "\n")
+	}
+	return b.String()
+}
+
+// readAnswer keeps the first bytes of the body. A body that breaks off does
+// not undo the status that came before it.
+func readAnswer(body io.ReadCloser) []byte {
+	defer func() { _ = body.Close() }()
+	answer, _ := io.ReadAll(io.LimitReader(body, MaxAnswer))
+	_, _ = io.CopyN(io.Discard, body, maxDrain)
+	return answer
+}
+
+func explain(ctx context.Context, err error, timeout time.Duration) (Reason, string) {
+	var op *net.OpError
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return TimedOut, "no answer within " + timeout.String()
+	case ctx.Err() != nil:
+		return Canceled, "stopped before an answer came"
+	case isRefused(err):
+		return Refused, "the target's address may not be called: " + innermost(err)
+	case errors.As(err, &op) && op.Op == "dial":
+		return Transport, "no connection: " + innermost(err)
+	default:
+		return Transport, "the connection broke: " + innermost(err)
+	}
+}

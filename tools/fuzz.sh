@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs every fuzz target of the module, one at a time: tools/fuzz.sh TIME_EACH
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+targets=$(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort || true)
+while IFS=: read -r file func; do
+	[ -n "$file" ] || continue
+	name=${func#func }
+	printf '%s: %s for %s\n' "$(dirname "$file")" "$name" "$1"
+	go test -run='^$' -fuzz="^$name\$" -fuzztime="$1" "$(dirname "$file")" </dev/null
+done <<<"$targets"
