@@ -123,7 +123,7 @@ func (a *Access) RevokeKey(ctx context.Context, app, id string) error {
 	unknown := status.New(status.NotFound, "key %q: the app has no such key", id)
 	number, err := strconv.ParseInt(id, 10, 64)
 	if err != nil {
-		return unknown //nolint:nilerr // a key id that is no number names no key
+		return unknown
 	}
 	return a.store.Write(ctx, func(tx Tx) error {
 		found, err := tx.RevokeKey(app, number, a.now())

@@ -118,7 +118,7 @@ func (l *Log) Event(ctx context.Context, text string) (Happened, error) {
 	unknown := status.New(status.NotFound, "event %q: no such event", text)
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
-		return Happened{}, unknown //nolint:nilerr // what is no number is the id of no event
+		return Happened{}, unknown
 	}
 	h, ok, err := l.ledger.Event(ctx, id)
 	if err == nil && !ok {

@@ -25,7 +25,7 @@ type clock struct {
 // Now is the platform's time.
 func (c *clock) Now() time.Time { return time.Now().Add(time.Duration(c.offset.Load())) }
 
-func (c *clock) set(t time.Time) { c.offset.Store(int64(t.Sub(time.Now()))) }
+func (c *clock) set(t time.Time) { c.offset.Store(int64(time.Until(t))) }
 
 // resume takes up the offset that an earlier process left.
 func (c *clock) resume(ctx context.Context, s *store.Store) error {

@@ -113,9 +113,14 @@ func (s *Server) makeWorld(ctx context.Context) error {
 func (i DevInfo) env() []byte {
 	var b strings.Builder
 	for _, v := range [][2]string{
-		{"BASE_URL", i.BaseURL}, {"HOST_KEY", i.HostKey}, {"API_KEY", i.App.APIKey},
-		{"SELLER_TOKEN", i.Users.Seller.AccessToken}, {"BUYER_TOKEN", i.Users.Buyer.AccessToken},
-		{"POST_TOKEN", i.PostToken}, {"CONVERSATION_ID", i.ConversationID}, {"BOT_CONVERSATION_ID", i.BotConversationID},
+		{"BASE_URL", i.BaseURL},
+		{"HOST_KEY", i.HostKey},
+		{"API_KEY", i.App.APIKey},
+		{"SELLER_TOKEN", i.Users.Seller.AccessToken},
+		{"BUYER_TOKEN", i.Users.Buyer.AccessToken},
+		{"POST_TOKEN", i.PostToken},
+		{"CONVERSATION_ID", i.ConversationID},
+		{"BOT_CONVERSATION_ID", i.BotConversationID},
 	} {
 		b.WriteString("export " + v[0] + "='" + strings.ReplaceAll(v[1], "'", `'\''`) + "'\n")
 	}
@@ -131,8 +136,10 @@ func (s *Server) makeApp(ctx context.Context) (access.App, error) {
 			to    *string
 			value string
 		}{
-			{&a.EventURL, o.EventURL}, {&a.SessionInitializationURL, o.InitURL},
-			{&a.DynamicActionURL, o.ActionURL}, {&a.IdentificationKey, o.IdentificationKey},
+			{&a.EventURL, o.EventURL},
+			{&a.SessionInitializationURL, o.InitURL},
+			{&a.DynamicActionURL, o.ActionURL},
+			{&a.IdentificationKey, o.IdentificationKey},
 		} {
 			if f.value != "" {
 				*f.to = f.value

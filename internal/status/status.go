@@ -80,8 +80,7 @@ func (e *Error) Unwrap() error { return e.Cause }
 
 // KindOf returns the kind of the first *Error in err's chain, else Internal.
 func KindOf(err error) Kind {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	return Internal
@@ -96,8 +95,8 @@ type Status struct {
 
 // Of renders err for its reader. Of an error without a kind nothing leaks.
 func Of(err error) Status {
-	var e *Error
-	if !errors.As(err, &e) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
 		e = &Error{Kind: Internal, Message: "internal error; the server's log has the details"}
 	}
 	return Status{Code: e.Kind.Code(), Message: e.Message, Details: []string{}}

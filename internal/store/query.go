@@ -12,10 +12,17 @@ import (
 	"github.com/openkenar/openkenar/internal/wire"
 )
 
+// statement is a prepared statement that whoever gave it keeps and closes.
+type statement interface {
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
+}
+
 // querier gives prepared statements: the readers' pool or the writer's
 // transaction.
 type querier interface {
-	prepared(ctx context.Context, q string) (*sql.Stmt, error)
+	prepared(ctx context.Context, q string) (statement, error)
 }
 
 // statements keeps the statements of a pool.
@@ -25,7 +32,7 @@ type statements struct {
 	m  map[string]*sql.Stmt
 }
 
-func (s *statements) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
+func (s *statements) prepared(ctx context.Context, q string) (statement, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if st, ok := s.m[q]; ok {
@@ -51,7 +58,7 @@ func (s *statements) close() {
 }
 
 // prepared returns a statement on the writer's connection.
-func (s *Store) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
+func (s *Store) prepared(ctx context.Context, q string) (statement, error) {
 	if st, ok := s.written[q]; ok {
 		return st, nil
 	}
@@ -63,7 +70,7 @@ func (s *Store) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
 	return st, nil
 }
 
-func (tx *Tx) prepared(ctx context.Context, q string) (*sql.Stmt, error) {
+func (tx *Tx) prepared(ctx context.Context, q string) (statement, error) {
 	return tx.store.prepared(ctx, q)
 }
 

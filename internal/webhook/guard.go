@@ -65,21 +65,25 @@ func (g *Guard) CheckURL(field, raw string) error {
 	case u.Fragment != "":
 		return refuse("a fragment (#) is not allowed")
 	}
-	host := u.Hostname()
-	ip, err := netip.ParseAddr(host)
-	if host == "localhost" {
-		ip, err = netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
-	}
-	named := err != nil // a host name: its addresses are checked at connect time
-	if u.Scheme == "http" && (named && len(g.allowed) == 0 || !named && !g.allows(ip)) {
+	ip, literal := address(u.Hostname())
+	switch {
+	case u.Scheme == "http" && (literal && !g.allows(ip) || len(g.allowed) == 0):
 		return refuse("plain http is allowed only to ranges named by --allow-targets; use https")
+	case literal && g.address.SafeAddr(ip) != nil:
+		return refuse("address %s is not public; a range named by --allow-targets may be used", ip)
+	default:
+		return nil // a host name's addresses are checked when it is called
 	}
-	if !named {
-		if err := g.address.SafeAddr(ip); err != nil {
-			return refuse("address %s is not public; a range named by --allow-targets may be used", ip)
-		}
+}
+
+// address reads a host that names its address; literal is false for a name
+// that must be resolved.
+func address(host string) (ip netip.Addr, literal bool) {
+	if host == "localhost" {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), true
 	}
-	return nil
+	ip, err := netip.ParseAddr(host)
+	return ip, err == nil
 }
 
 func (g *Guard) allows(ip netip.Addr) bool {

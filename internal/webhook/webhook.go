@@ -153,15 +153,17 @@ func (c *Client) Send(ctx context.Context, r Request, now time.Time) Result {
 	}
 	res := Result{Request: head(req)}
 	resp, err := c.http.Do(req)
-	if err == nil {
-		res.Status = resp.StatusCode
-		res.RetryAfter = resp.Header.Get("Retry-After")
-		res.Answer = readAnswer(resp.Body)
+	if err != nil {
+		res.Reason, res.Error = explain(ctx, err, c.timeout)
+		res.Duration = time.Since(start)
+		return res
 	}
+	defer func() { _ = resp.Body.Close() }()
+	res.Status = resp.StatusCode
+	res.RetryAfter = resp.Header.Get("Retry-After")
+	res.Answer = readAnswer(resp.Body)
 	res.Duration = time.Since(start)
 	switch {
-	case err != nil:
-		res.Reason, res.Error = explain(ctx, err, c.timeout)
 	case res.Status >= 200 && res.Status < 300:
 		res.Reason = OK
 	default:
@@ -232,8 +234,7 @@ func head(req *http.Request) string {
 
 // readAnswer keeps the first bytes of the body. A body that breaks off does
 // not undo the status that came before it.
-func readAnswer(body io.ReadCloser) []byte {
-	defer func() { _ = body.Close() }()
+func readAnswer(body io.Reader) []byte {
 	answer, _ := io.ReadAll(io.LimitReader(body, MaxAnswer))
 	_, _ = io.CopyN(io.Discard, body, maxDrain)
 	return answer

@@ -68,8 +68,7 @@ func nameOf(t reflect.Type) string {
 	if t == reflect.TypeFor[Object]() {
 		return "an object"
 	}
-	//exhaustive:ignore — the rest are structs and maps.
-	switch t.Kind() {
+	switch t.Kind() { //nolint:exhaustive // the rest are structs and maps
 	case reflect.String:
 		return "a string"
 	case reflect.Bool:
