@@ -14,6 +14,7 @@ type Audit struct {
 	Exhausted int64 `json:"exhausted"`
 	Canceled  int64 `json:"canceled"`
 	Skipped   int64 `json:"skipped"`
+	Attempts  int64 `json:"attempts"` // that the log holds
 
 	Unaccounted int64    `json:"unaccounted"`
 	Findings    []string `json:"findings"` // the first of them, in words

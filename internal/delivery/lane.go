@@ -196,7 +196,7 @@ func (l *lane) fill() {
 	if l.filling || !l.wantsFill() {
 		return
 	}
-	l.filling = true
+	l.filling, l.settled = true, map[ID]struct{}{}
 	l.engine.fillers.Go(l.read)
 }
 
@@ -212,7 +212,7 @@ func (l *lane) read() {
 	defer l.mu.Unlock()
 	for l.wantsFill() {
 		l.behind = false
-		l.settled = map[ID]struct{}{}
+		clear(l.settled) // what was recorded before the look is not seen by it
 		limit := len(l.held) + fillItems
 		l.mu.Unlock()
 		due, next, err := l.look(ctx, limit)

@@ -18,6 +18,7 @@ type audited struct {
 	app     string
 	state   delivery.State
 	verdict int64
+	logged  int64 // attempts
 	finding string
 }
 
@@ -61,8 +62,8 @@ func scanAuditedEvent(r scanner) (audited, error) {
 func scanAuditedDelivery(r scanner) (audited, error) {
 	var a audited
 	var reason string
-	var attempts, next, events, logged, successes int64
-	err := r.Scan(&a.at, &a.app, &a.state, &reason, &attempts, &next, &events, &logged, &successes)
+	var attempts, next, events, successes int64
+	err := r.Scan(&a.at, &a.app, &a.state, &reason, &attempts, &next, &events, &a.logged, &successes)
 	if err != nil {
 		return a, err
 	}
@@ -91,8 +92,8 @@ func scanAuditedDelivery(r scanner) (audited, error) {
 	if events == 0 {
 		find("its event is missing")
 	}
-	if attempts != logged {
-		find("%d attempts were made, the log has %d", attempts, logged)
+	if attempts != a.logged {
+		find("%d attempts were made, the log has %d", attempts, a.logged)
 	}
 	return a, nil
 }
@@ -131,6 +132,7 @@ func (s *Store) Audit(ctx context.Context, progress func(rows int64)) (delivery.
 					audit.Events++
 					audit.Accepted += a.verdict
 				}
+				audit.Attempts += a.logged
 				if n := count[a.state]; n != nil {
 					*n++
 				}
