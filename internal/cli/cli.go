@@ -71,7 +71,7 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 	}
 	env := map[string]string{}
 	for _, e := range environ {
-		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, envPrefix) {
+		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, envPrefix) && value != "" {
 			env[name] = value
 		}
 	}

@@ -96,9 +96,13 @@ func (v serveCmd) Run(ctx context.Context, c *call) error {
 	})
 }
 
-// run runs a server until ctx ends, then stops it within the drain time.
+// run runs a server until ctx ends, then stops it within the drain time. Being
+// stopped while it starts is no failure.
 func run(ctx context.Context, o server.Options, started func(*server.Server) error) (err error) {
 	s, err := server.New(ctx, o)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -107,7 +111,9 @@ func run(ctx context.Context, o server.Options, started func(*server.Server) err
 		defer cancel()
 		err = errors.Join(err, s.Stop(ctx))
 	}()
-	if err := s.Start(ctx); err != nil {
+	if err := s.Start(ctx); ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if err := started(s); err != nil {
