@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -74,9 +75,10 @@ func spread(step time.Duration) time.Duration {
 // a date.
 func retryAfter(header string, now time.Time) (time.Duration, bool) {
 	var wait time.Duration
-	if seconds, err := strconv.Atoi(header); err == nil {
-		// Bound before multiplying: a huge number must not overflow.
-		wait = time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
+	if seconds, err := strconv.ParseUint(header, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		// Bound before multiplying: a huge number must not overflow. Out of
+		// range, ParseUint returns the largest there is.
+		wait = time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second //nolint:gosec // at most a day
 	} else if at, err := http.ParseTime(header); err == nil {
 		wait = at.Sub(now)
 	} else {

@@ -84,9 +84,11 @@ func (tx *Tx) record(o delivery.Outcome) error {
 	if a := o.Attempt; a != nil {
 		made = 1
 		now = a.At.Add(a.Duration)
+		// Numbered by the ledger itself, so that no outcome can stand in the
+		// way of those that share its transaction.
 		if err := tx.run(`INSERT INTO attempts (event_id, app, n, at, duration_us, request, status, answer, error, why, next_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-			o.ID.Event, o.ID.App, a.N, micros(a.At), a.Duration.Microseconds(), a.Request, a.Status, a.Answer, a.Error,
+			SELECT event_id, app, attempts + 1, $3, $4, $5, $6, $7, $8, $9, $10 FROM deliveries WHERE event_id = $1 AND app = $2`,
+			o.ID.Event, o.ID.App, micros(a.At), a.Duration.Microseconds(), a.Request, a.Status, a.Answer, a.Error,
 			a.Why, micros(a.NextAt)); err != nil {
 			return err
 		}

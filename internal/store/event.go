@@ -92,11 +92,16 @@ func (tx *Tx) Echo(app string, t event.Type, user string, now time.Time) (wire.O
 
 // Listener implements event.Tx. An app is read once in a group.
 func (tx *Tx) Listener(slug string) (event.Listener, error) {
+	if l, ok := tx.listeners[slug]; ok {
+		return l, nil
+	}
 	a, ok, err := tx.App(slug)
 	if err != nil || !ok {
 		return event.Listener{}, err
 	}
-	return event.Listener{EventURL: a.EventURL != "", Suspended: a.Status == access.Suspended, HearOwn: a.HearOwnMessages}, nil
+	l := event.Listener{EventURL: a.EventURL != "", Suspended: a.Status == access.Suspended, HearOwn: a.HearOwnMessages}
+	tx.listeners[slug] = l
+	return l, nil
 }
 
 // InsertEvent implements event.Tx.

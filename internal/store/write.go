@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/status"
 )
 
@@ -99,7 +100,7 @@ func (s *Store) finish(group []*write, err error) {
 
 // commit runs a group in one transaction.
 func (s *Store) commit(ctx context.Context, group []*write) error {
-	tx := &Tx{store: s, ctx: ctx}
+	tx := &Tx{store: s, ctx: ctx, listeners: map[string]event.Listener{}}
 	if err := s.control(ctx, s.dialect.begin); err != nil {
 		return unavailable("begin", err)
 	}
@@ -160,6 +161,8 @@ type Tx struct {
 	ctx    context.Context // of the writer; the transaction's own life
 	writes int             // statements that may have changed something
 	fresh  []delivery.Delivery
+
+	listeners map[string]event.Listener // read in this group
 }
 
 // NextID returns the next time-ordered id.
