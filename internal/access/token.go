@@ -68,6 +68,9 @@ func (t Token) Holder(k Key) event.Holder {
 // IssueToken makes a token for a user, whose grant to the app grows by its
 // scopes. The text is shown this once.
 func (a *Access) IssueToken(ctx context.Context, app, user string, scopes Scopes, ttl time.Duration) (Token, string, error) {
+	if err := wire.CheckID("app", app); err != nil {
+		return Token{}, "", err
+	}
 	if err := wire.CheckID("user", user); err != nil {
 		return Token{}, "", err
 	}

@@ -209,6 +209,9 @@ func (c *Chat) Block(ctx context.Context, id string, by Side, blocked bool) erro
 	if err := wire.Enum("by", by, Buyer, Seller); err != nil {
 		return err
 	}
+	if err := wire.CheckID("conversation", id); err != nil {
+		return err
+	}
 	return c.store.Write(ctx, func(tx Tx) error {
 		conv, ok, err := tx.Conversation(id)
 		if err != nil {

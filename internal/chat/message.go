@@ -61,8 +61,8 @@ type (
 	}
 	// LocationData is the content of LOCATION, in degrees.
 	LocationData struct {
-		Latitude  float64 `json:"latitude"`
-		Longitude float64 `json:"longitude"`
+		Latitude  *float64 `json:"latitude"`
+		Longitude *float64 `json:"longitude"`
 	}
 	// VideoData is the content of VIDEO.
 	VideoData struct {
@@ -127,7 +127,7 @@ func (c Content) check(t MessageType) error {
 			return firstError(wire.MaxText("contact_data.phone", c.Contact.Phone, maxName), wire.MaxText("contact_data.name", c.Contact.Name, maxName))
 		}},
 	}
-	for _, f := range fields {
+	for _, f := range fields { // the one that is needed first
 		switch {
 		case f.of == t && !f.given:
 			return status.New(status.Invalid, "%s: missing or empty; a message of type %s needs it", f.name, t)
@@ -135,7 +135,10 @@ func (c Content) check(t MessageType) error {
 			if err := f.check(); err != nil {
 				return err
 			}
-		case f.given:
+		}
+	}
+	for _, f := range fields {
+		if f.of != t && f.given {
 			return status.New(status.Invalid, "%s: a message of type %s has none", f.name, t)
 		}
 	}
@@ -168,9 +171,12 @@ func notNegative(field string, n int64) error {
 	return nil
 }
 
-func within(field string, degrees, most float64) error {
-	if degrees < -most || degrees > most {
-		return status.New(status.Invalid, "%s: %g is not between %g and %g", field, degrees, -most, most)
+func within(field string, degrees *float64, most float64) error {
+	if degrees == nil {
+		return status.New(status.Invalid, "%s: missing", field)
+	}
+	if *degrees < -most || *degrees > most {
+		return status.New(status.Invalid, "%s: %g is not between %g and %g", field, *degrees, -most, most)
 	}
 	return nil
 }
@@ -297,6 +303,9 @@ func PutMessage(tx Tx, n NewMessage, now time.Time) (Message, market.Change, err
 }
 
 func (n NewMessage) check() error {
+	if err := wire.CheckID("conversation", n.Conversation); err != nil {
+		return err
+	}
 	if n.ID != "" {
 		if err := wire.CheckID("id", n.ID); err != nil {
 			return err

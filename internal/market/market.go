@@ -43,6 +43,8 @@ type Tx interface {
 	// but the user.
 	EraseStep(user string, now time.Time) (events []int64, done bool, err error)
 	DeleteUser(id string) error
+	// ErasePostStep is EraseStep for the events of one post.
+	ErasePostStep(token string, now time.Time) (events []int64, done bool, err error)
 }
 
 // Store is the ledger as market needs it.
@@ -140,13 +142,22 @@ func (m *Market) DeleteUser(ctx context.Context, id string) error {
 			return err
 		}
 	}
+	return m.eraseInSteps(ctx, func(tx Tx) ([]int64, bool, error) {
+		events, done, err := tx.EraseStep(id, m.now())
+		if err == nil && done {
+			err = tx.DeleteUser(id)
+		}
+		return events, done, err
+	})
+}
+
+// eraseInSteps carries out an erasure, each step a transaction, until it is
+// done; nothing of an erased event is being sent when it returns.
+func (m *Market) eraseInSteps(ctx context.Context, step func(tx Tx) (events []int64, done bool, err error)) error {
 	for done := false; !done; {
 		var events []int64
 		err := m.store.Write(ctx, func(tx Tx) (err error) {
-			events, done, err = tx.EraseStep(id, m.now())
-			if err == nil && done {
-				err = tx.DeleteUser(id)
-			}
+			events, done, err = step(tx)
 			return err
 		})
 		if err != nil {

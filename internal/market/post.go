@@ -16,16 +16,22 @@ type PostState string
 
 // The states of posts. An archived post is gone for apps.
 const (
-	Published      PostState = "PUBLISHED"
-	ReviewReq      PostState = "REVIEW_REQ"
-	PaymentReq     PostState = "PAYMENT_REQ"
-	Retired        PostState = "RETIRED"
-	Archived       PostState = "ARCHIVED"
-	maxTitle                 = 200      // characters
-	maxFacet                 = 100      // characters of a city, district or category
-	maxPostData              = 64 << 10 // bytes of JSON
-	resourcePrefix           = "post "
+	Published  PostState = "PUBLISHED"
+	ReviewReq  PostState = "REVIEW_REQ"
+	PaymentReq PostState = "PAYMENT_REQ"
+	Retired    PostState = "RETIRED"
+	Archived   PostState = "ARCHIVED"
 )
+
+// Limits of a post.
+const (
+	maxTitle    = 200      // characters
+	maxFacet    = 100      // characters of a city, district or category
+	maxPostData = 64 << 10 // bytes of JSON
+)
+
+// PostKey is the order key of a post's events.
+func PostKey(token string) string { return "post " + token }
 
 // Post is a classified ad, as the host API takes it.
 type Post struct {
@@ -136,7 +142,7 @@ func emitPost(tx Tx, p Post, now time.Time) (int64, error) {
 		return 0, err
 	}
 	return event.Emit(tx, event.Event{
-		Type: event.PostUpdate, At: now, Key: resourcePrefix + p.Token, Payload: payload,
+		Type: event.PostUpdate, At: now, Key: PostKey(p.Token), Payload: payload,
 		Owner: p.Owner, Post: p.Token, User: p.Owner,
 	})
 }
@@ -176,24 +182,30 @@ func (m *Market) PutPost(ctx context.Context, p Post) (Post, error) {
 	return stored, err
 }
 
-// DeletePost takes a post away; its subscribers hear that it was archived.
-// Deleting what is not there is no error.
+// DeletePost takes a post away: what its earlier events told of it is erased,
+// in bounded steps, and its subscribers hear that it was archived. One that
+// broke off is taken up by calling again. Deleting what is not there is no
+// error.
 func (m *Market) DeletePost(ctx context.Context, token string) error {
 	if err := wire.CheckID("token", token); err != nil {
 		return err
 	}
-	return m.store.Write(ctx, func(tx Tx) error {
+	return m.eraseInSteps(ctx, func(tx Tx) ([]int64, bool, error) {
 		p, ok, err := tx.Post(token)
 		if err != nil || !ok {
-			return err
+			return nil, true, err
+		}
+		events, done, err := tx.ErasePostStep(token, m.now())
+		if err != nil || !done {
+			return events, false, err
 		}
 		if p.State != Archived {
 			p.State = Archived
 			if _, err := emitPost(tx, p, m.now()); err != nil {
-				return err
+				return nil, false, err
 			}
 		}
-		return tx.DeletePost(token)
+		return events, true, tx.DeletePost(token)
 	})
 }
 

@@ -135,27 +135,31 @@ func (tx *Tx) EraseStep(user string, now time.Time) (events []int64, done bool, 
 	if len(events) == eraseBatch {
 		return events, false, nil
 	}
-	posts, err := rows(tx.ctx, tx, scanText, `SELECT token FROM posts WHERE owner = $1 ORDER BY token LIMIT $2`, user, eraseBatch)
+	token, ok, err := one(rows(tx.ctx, tx, scanText, `SELECT token FROM posts WHERE owner = $1 ORDER BY token LIMIT 1`, user))
+	if err != nil || !ok {
+		return events, err == nil, err
+	}
+	changes, done, err := tx.ErasePostStep(token, now)
+	if err == nil && done {
+		err = tx.DeletePost(token)
+	}
+	return append(events, changes...), false, err
+}
+
+// ErasePostStep implements market.Tx.
+func (tx *Tx) ErasePostStep(token string, now time.Time) (events []int64, done bool, err error) {
+	events, err = rows(tx.ctx, tx, scanID,
+		`SELECT id FROM events WHERE order_key = $1 AND type = 'POST_UPDATE' AND erased_at = 0 ORDER BY id LIMIT $2`,
+		market.PostKey(token), eraseBatch)
 	if err != nil {
 		return nil, false, err
 	}
-	for _, token := range posts {
-		changes, err := rows(tx.ctx, tx, scanID,
-			`SELECT id FROM events WHERE order_key = $1 AND type = 'POST_UPDATE' AND erased_at = 0`, "post "+token)
-		if err != nil {
+	for _, e := range events {
+		if err := tx.eraseEvent(e, now); err != nil {
 			return nil, false, err
 		}
-		for _, e := range changes {
-			if err := tx.eraseEvent(e, now); err != nil {
-				return nil, false, err
-			}
-		}
-		if err := tx.DeletePost(token); err != nil {
-			return nil, false, err
-		}
-		events = append(events, changes...)
 	}
-	return events, len(posts) < eraseBatch, nil
+	return events, len(events) < eraseBatch, nil
 }
 
 func scanID(r scanner) (id int64, err error) {

@@ -142,12 +142,16 @@ func kindOf(data []byte) string {
 // MaxID is the longest identifier of a marketplace's thing, in bytes.
 const MaxID = 64
 
-// CheckID refuses an identifier that is empty, longer than MaxID bytes or not
-// printable ASCII. The marketplace chooses its own ids, so "/", "+" and "="
-// are as good as any other character.
+// CheckID refuses an identifier that is empty, longer than MaxID bytes, not
+// printable ASCII, or "." or "..", which a path cannot carry (RFC 3986, 5.2.4).
+// The marketplace chooses its own ids, so "/", "+" and "=" are as good as any
+// other character.
 func CheckID(field, id string) error {
 	if id == "" {
 		return status.New(status.Invalid, "%s: must not be empty", field)
+	}
+	if id == "." || id == ".." {
+		return status.New(status.Invalid, "%s: %q cannot stand in a path", field, id)
 	}
 	if len(id) > MaxID {
 		return status.New(status.Invalid, "%s: %d bytes, want at most %d", field, len(id), MaxID)
@@ -203,10 +207,11 @@ func (t *Time) UnmarshalJSON(data []byte) error {
 		return &json.UnmarshalTypeError{Value: kindOf(data), Type: reflect.TypeFor[string]()}
 	}
 	at, err := time.Parse(`"`+time.RFC3339Nano+`"`, string(data))
+	at = at.UTC() // before the bounds: an offset may carry it over them
 	if err != nil || at.Year() < 1970 || at.Year() > 9999 {
 		return &json.UnmarshalTypeError{Value: "string " + clip(string(data)), Type: reflect.TypeFor[Time]()}
 	}
-	t.Time = at.UTC().Truncate(time.Microsecond)
+	t.Time = at.Truncate(time.Microsecond)
 	return nil
 }
 
