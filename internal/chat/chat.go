@@ -62,6 +62,7 @@ type Tx interface {
 	BotConversation(app, user string) (id string, ok bool, err error)
 	InsertConversation(c Conversation, now time.Time) error
 	SetBlocked(id string, by Side, blocked bool) error
+	Message(id string) (m Stored, ok bool, err error)
 	// InsertMessage stores a message unless one with its id is stored already;
 	// then it returns that one and false.
 	InsertMessage(m Stored) (Stored, bool, error)

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/json"
@@ -273,13 +274,19 @@ func PutMessage(tx Tx, n NewMessage, now time.Time) (Message, market.Change, err
 	if !ok {
 		return none(NoConversation(n.Conversation))
 	}
-	user, err := conv.writer(n.Sender)
+	m, err := n.stored(conv, now)
 	if err != nil {
 		return none(err)
 	}
-	m, err := n.stored(conv, user, now)
-	if err != nil {
-		return none(err)
+	if m.User, err = conv.writer(n.Sender); err != nil {
+		// A repeat of what was accepted is answered as before, whatever has
+		// happened since.
+		stored, ok, e := tx.Message(m.ID)
+		if e != nil || !ok || !bytes.Equal(stored.Hash, m.Hash) {
+			return none(cmp.Or(e, err))
+		}
+		out, err := stored.message()
+		return out, market.Unchanged, err
 	}
 	m.Event = tx.NextID()
 	stored, inserted, err := tx.InsertMessage(m)
@@ -347,7 +354,8 @@ func (c Conversation) writer(side Side) (string, error) {
 	return c.Buyer, nil
 }
 
-func (n NewMessage) stored(conv Conversation, user string, now time.Time) (Stored, error) {
+// stored is the message as it is kept, without its author.
+func (n NewMessage) stored(conv Conversation, now time.Time) (Stored, error) {
 	said, err := wire.Marshal(n) // before defaults: a repeat without them is the same
 	if err != nil {
 		return Stored{}, err
@@ -372,7 +380,7 @@ func (n NewMessage) stored(conv Conversation, user string, now time.Time) (Store
 		p.Sender.Side = n.Sender
 	}
 	body, err := wire.Marshal(p)
-	return Stored{ID: n.ID, Conversation: conv.ID, User: user, SentAt: sent, Hash: hash[:], Payload: body}, err
+	return Stored{ID: n.ID, Conversation: conv.ID, SentAt: sent, Hash: hash[:], Payload: body}, err
 }
 
 // emit makes the event of a message.

@@ -115,11 +115,11 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, _ := strconv.Atoi(r.Header["OpenKenar-Attempt"][0])
+	n, _ := strconv.Atoi(header(r, "OpenKenar-Attempt"))
 	key := r.URL.Host + strings.TrimSuffix(strings.TrimPrefix(string(body), `{"type":"PAYMENT_TRANSACTION","transaction":"`), `"}`)
 	key, _, _ = strings.Cut(key, `"`)
 	w.mu.Lock()
-	w.sends = append(w.sends, send{at: time.Now(), id: r.Header["webhook-id"][0], n: n, key: key})
+	w.sends = append(w.sends, send{at: time.Now(), id: header(r, "webhook-id"), n: n, key: key})
 	w.inFlight[key]++
 	w.most = max(w.most, w.inFlight[key])
 	answer := w.answer
@@ -137,6 +137,17 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return &http.Response{StatusCode: code, Header: header, Body: io.NopCloser(strings.NewReader("an answer")), Request: r}, nil
+}
+
+// header returns a header of an outgoing request, whose names are in the letter
+// case of the contract.
+func header(r *http.Request, name string) string {
+	for key, values := range r.Header {
+		if strings.EqualFold(key, name) {
+			return values[0]
+		}
+	}
+	return ""
 }
 
 func (w *world) respond(f func(ctx context.Context, n int, r *http.Request) (int, http.Header)) {
@@ -340,7 +351,7 @@ func TestOrder(t *testing.T) {
 			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
-			if id := r.Header["webhook-id"][0]; failed == "" || failed == id && n == 1 {
+			if id := header(r, "webhook-id"); failed == "" || failed == id && n == 1 {
 				failed = id
 				return 500, nil
 			}

@@ -78,7 +78,7 @@ func retryAfter(header string, now time.Time) (time.Duration, bool) {
 	if seconds, err := strconv.ParseUint(header, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		// Bound before multiplying: a huge number must not overflow. Out of
 		// range, ParseUint returns the largest there is.
-		wait = time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second //nolint:gosec // at most a day
+		wait = time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 	} else if at, err := http.ParseTime(header); err == nil {
 		wait = at.Sub(now)
 	} else {

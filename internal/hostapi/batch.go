@@ -3,6 +3,7 @@ package hostapi
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/openkenar/openkenar/internal/api"
@@ -134,5 +135,6 @@ func (a *API) batch(r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
+	slices.SortFunc(answer.Errors, func(a, b lineError) int { return a.Line - b.Line })
 	return answer, nil
 }

@@ -81,8 +81,13 @@ func (tx *Tx) InsertMessage(m chat.Stored) (chat.Stored, bool, error) {
 	if err != nil || n > 0 {
 		return m, n > 0, err
 	}
-	stored, _, err := one(rows(tx.ctx, tx, scanMessage, `SELECT `+messageColumns+` FROM messages WHERE id = $1`, m.ID))
+	stored, _, err := tx.Message(m.ID)
 	return stored, false, err
+}
+
+// Message returns a message.
+func (tx *Tx) Message(id string) (chat.Stored, bool, error) {
+	return one(rows(tx.ctx, tx, scanMessage, `SELECT `+messageColumns+` FROM messages WHERE id = $1`, id))
 }
 
 // EraseMessage implements chat.Tx.

@@ -19,6 +19,12 @@ func (s *Store) Statements(ctx context.Context) ([]string, error) {
 	return slices.AppendSeq(texts, maps.Keys(s.reading.m)), err
 }
 
+// Pragma returns a setting of the writer's connection.
+func (s *Store) Pragma(ctx context.Context, name string) (value string, err error) {
+	err = s.writing.QueryRowContext(ctx, "PRAGMA "+name).Scan(&value)
+	return value, err
+}
+
 // FillDisk leaves room for so many pages more.
 func (s *Store) FillDisk(ctx context.Context, room int) error {
 	var pages int

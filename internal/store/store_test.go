@@ -204,6 +204,18 @@ func TestKilledLedgerKeepsWhatWasAnswered(t *testing.T) {
 	sameWorld(t, seen(t, open(t, store.Options{Dir: rest}), w), seen(t, s, w))
 }
 
+func TestCommittedMeansOnDisk(t *testing.T) {
+	t.Parallel()
+	s := open(t, store.Options{Dir: t.TempDir()})
+	for name, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
+		got, err := s.Pragma(t.Context(), name)
+		ok(t, err)
+		if got != want {
+			t.Errorf("%s is %s, want %s", name, got, want)
+		}
+	}
+}
+
 func TestSecondServerIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +41,7 @@ func Unmarshal(data []byte, v any) error {
 		if field == "" {
 			field = "body"
 		}
-		return status.New(status.Invalid, "%s: got a JSON %s, want %s", field, kind.Value, nameOf(kind.Type))
+		return status.New(status.Invalid, "%s: got a JSON %s, want %s", field, clip(kind.Value), nameOf(kind.Type))
 	default:
 		return status.New(status.Invalid, "body: %s", err)
 	}
@@ -65,8 +66,8 @@ func nameOf(t reflect.Type) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	if t == reflect.TypeFor[Object]() {
-		return "an object"
+	if t == reflect.TypeFor[Time]() {
+		return "a time in RFC 3339 from 1970 to 9999"
 	}
 	switch t.Kind() { //nolint:exhaustive // the rest are structs and maps
 	case reflect.String:
@@ -110,12 +111,39 @@ func (o *Object) UnmarshalJSON(data []byte) error {
 	case data[0] != '{':
 		return &json.UnmarshalTypeError{Value: kindOf(data), Type: reflect.TypeFor[Object]()}
 	}
+	if depth(data) > maxDepth {
+		return &json.UnmarshalTypeError{Value: "object that is nested too deep", Type: reflect.TypeFor[Object]()}
+	}
 	var b bytes.Buffer
 	if err := json.Compact(&b, data); err != nil {
 		return err
 	}
 	*o = b.Bytes()
 	return nil
+}
+
+// maxDepth is how deep an Object may be nested: half of what encoding/json
+// reads, so that what we send with it in an envelope can be read.
+const maxDepth = 5000
+
+// depth is how deep valid JSON is nested.
+func depth(data []byte) (deepest int) {
+	level, inString := 0, false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			level++
+			deepest = max(deepest, level)
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return deepest
 }
 
 // MarshalJSON writes the object as it was given; the nil Object as null.
@@ -143,14 +171,15 @@ func kindOf(data []byte) string {
 const MaxID = 64
 
 // CheckID refuses an identifier that is empty, longer than MaxID bytes, not
-// printable ASCII, or "." or "..", which a path cannot carry (RFC 3986, 5.2.4).
-// The marketplace chooses its own ids, so "/", "+" and "=" are as good as any
-// other character.
+// printable ASCII, or one of ".", ".." and "/", which a path cannot carry as a
+// segment (RFC 3986, 5.2.4; ServeMux takes "%2F" alone for a trailing slash).
+// The marketplace chooses its own ids, so within one "/", "+" and "=" are as
+// good as any other character.
 func CheckID(field, id string) error {
 	if id == "" {
 		return status.New(status.Invalid, "%s: must not be empty", field)
 	}
-	if id == "." || id == ".." {
+	if id == "." || id == ".." || id == "/" {
 		return status.New(status.Invalid, "%s: %q cannot stand in a path", field, id)
 	}
 	if len(id) > MaxID {
@@ -197,19 +226,25 @@ func clip(s string) string {
 // write it. Its zero value is absent.
 type Time struct{ time.Time }
 
+// rfc3339 is what time.Parse does not insist on: two digits for hours, a dot
+// before fractions, an offset that exists.
+var rfc3339 = regexp.MustCompile(`^"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]([01]\d|2[0-3]):[0-5]\d)"$`)
+
 // UnmarshalJSON takes RFC 3339 with any offset, or null.
 func (t *Time) UnmarshalJSON(data []byte) error {
 	if string(data) == "null" {
 		*t = Time{}
 		return nil
 	}
+	wrong := &json.UnmarshalTypeError{Value: kindOf(data), Type: reflect.TypeFor[Time]()}
 	if data[0] != '"' {
-		return &json.UnmarshalTypeError{Value: kindOf(data), Type: reflect.TypeFor[string]()}
+		return wrong
 	}
 	at, err := time.Parse(`"`+time.RFC3339Nano+`"`, string(data))
 	at = at.UTC() // before the bounds: an offset may carry it over them
-	if err != nil || at.Year() < 1970 || at.Year() > 9999 {
-		return &json.UnmarshalTypeError{Value: "string " + clip(string(data)), Type: reflect.TypeFor[Time]()}
+	if err != nil || !rfc3339.Match(data) || at.Year() < 1970 || at.Year() > 9999 {
+		wrong.Value = "string " + clip(string(data))
+		return wrong
 	}
 	t.Time = at.Truncate(time.Microsecond)
 	return nil
