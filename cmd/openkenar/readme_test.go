@@ -56,6 +56,7 @@ func TestReadme(t *testing.T) {
 	p.args = []string{"dev", "--data", p.data, "--listen", "127.0.0.1:0"}
 	p.start()
 	defer p.kill()
+	host := marketplace{base: p.dev.BaseURL, key: p.dev.HostKey}
 
 	steps := stepForm.FindAllStringSubmatch(string(page), -1)
 	if len(steps) < 7 {
@@ -80,6 +81,10 @@ func TestReadme(t *testing.T) {
 		}
 		if s.gives != "" && !matches(s.gives, string(out)) {
 			t.Errorf("%s\ngave:  %s\nshown: %s", s.script, out, s.gives)
+		}
+		// A person takes longer to paste the next block than a delivery does.
+		if _, ok := host.post(t.Context(), "/dev/clock", "application/json", []byte(`{"advance":"0s"}`)); !ok {
+			t.Fatal("the program did not settle")
 		}
 		if strings.HasPrefix(s.script, ". ") {
 			prelude += s.script

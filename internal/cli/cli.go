@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"runtime/debug"
 	"slices"
@@ -41,6 +42,11 @@ type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Run the platform beside a marketplace."`
 	Verify     verifyCmd     `cmd:"" help:"Prove from the ledger that everything accepted is accounted for."`
 	Deliveries deliveriesCmd `cmd:"" help:"Look at deliveries and send them again."`
+	App        appCmd        `cmd:"" help:"Manage the apps of a running server."`
+	Key        keyCmd        `cmd:"" help:"Manage the API keys of an app."`
+	Secret     secretCmd     `cmd:"" help:"Replace the secrets of an app."`
+	Token      tokenCmd      `cmd:"" help:"Make access tokens, in dev mode."`
+	Grants     grantsCmd     `cmd:"" help:"See and take away what users gave apps access to."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
@@ -77,8 +83,9 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 	}
 	parser, err := kong.New(&commands{},
 		kong.Name("openkenar"),
-		kong.Description("The open platform of a marketplace in one binary. Every flag may also be set as "+
-			envPrefix+"NAME in the environment."),
+		kong.Description("The open platform of a marketplace in one binary. How a server runs (the flags of dev and serve) "+
+			"and which one is meant (--server, --host-key-file, --data) may also be set as "+envPrefix+"NAME in the environment."),
+		kong.Vars{"repeatable": repeatable},
 		kong.Writers(streams.Out, streams.Err),
 		kong.Exit(func(code int) { panic(exit(code)) }),
 		kong.Resolvers(fromEnv(env)),
@@ -122,10 +129,15 @@ func envName(flag string) string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
 }
 
+// configures says whether a flag is also read from the environment: it says
+// how a server runs, or which one is meant. What a single call shall do is only
+// ever an argument; from a variable left in a shell it would come as a surprise.
+func configures(flag *kong.Flag) bool { return flag.Tag.Has("config") }
+
 // fromEnv takes the value of a flag that was not given from the environment.
 func fromEnv(env map[string]string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		if value, ok := env[envName(flag.Name)]; ok {
+		if value, ok := env[envName(flag.Name)]; ok && configures(flag) {
 			return value, nil
 		}
 		return nil, nil //nolint:nilnil // kong's way to say that there is none
@@ -133,24 +145,38 @@ func fromEnv(env map[string]string) kong.Resolver {
 }
 
 // checkEnv refuses an OPENKENAR_ variable that nothing reads: it is a
-// misspelling that would otherwise do nothing, silently.
+// misspelling, or an argument in the wrong place, that would otherwise do
+// nothing, silently.
 func checkEnv(model *kong.Application, env map[string]string) error {
 	known := []string{envHostKey, envMasterKey}
+	argument := map[string]string{}
 	_ = kong.Visit(model, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok && flag.Name != "help" {
-			known = append(known, envName(flag.Name))
+		if flag, ok := node.(*kong.Flag); ok {
+			if configures(flag) {
+				known = append(known, envName(flag.Name))
+			} else {
+				argument[envName(flag.Name)] = "--" + flag.Name
+			}
 		}
 		return next(nil)
 	})
 	slices.Sort(known)
 	known = slices.Compact(known)
-	for name := range env {
-		if !slices.Contains(known, name) {
-			nearest := slices.MinFunc(known, func(a, b string) int { return distance(a, name) - distance(b, name) })
-			return fmt.Errorf("%s is set in the environment, and nothing reads it; did you mean %s?", name, nearest)
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		switch flag, ok := argument[name]; {
+		case slices.Contains(known, name):
+		case ok:
+			return fmt.Errorf("%s is set in the environment, and nothing reads it; give %s as an argument", name, flag)
+		default:
+			return fmt.Errorf("%s is set in the environment, and nothing reads it; did you mean %s?", name, nearest(name, known))
 		}
 	}
 	return nil
+}
+
+// nearest returns the one of the names that was probably meant.
+func nearest(name string, names []string) string {
+	return slices.MinFunc(names, func(a, b string) int { return distance(a, name) - distance(b, name) })
 }
 
 // distance is the number of letters to add, drop or change to get from a to b.

@@ -2,8 +2,16 @@ package cli_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -11,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/openkenar/openkenar/internal/cli"
+	"github.com/openkenar/openkenar/internal/server"
 )
 
 func TestMain(m *testing.M) {
@@ -27,8 +36,15 @@ func TestCommands(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // else the race detector holds each command up for a second
+			return nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"ready": ready,
+			"ready":    ready,
+			"exits":    exits,
+			"server":   useServer,
+			"receiver": receiver,
 		},
 	})
 }
@@ -51,4 +67,50 @@ func ready(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s is not there after 30 s", args[0])
 		}
 	}
+}
+
+// exits runs a command that must end with an exit code, where "! exec" takes
+// every code but 0.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM [ARGUMENT...]")
+	}
+	code := 0
+	err := ts.Exec(args[1], args[2:]...)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if want, err := strconv.Atoi(args[0]); err != nil || code != want {
+		ts.Fatalf("exit code %d, want %s", code, args[0])
+	}
+}
+
+// useServer makes the commands that follow call the dev server on a data
+// directory.
+func useServer(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: server DATA")
+	}
+	var info server.DevInfo
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(filepath.Join(args[0], "dev.json"))), &info))
+	ts.Setenv("OPENKENAR_SERVER", info.BaseURL)
+	ts.Setenv("OPENKENAR_DATA", ts.MkAbs(args[0]))
+}
+
+// receiver starts an app that answers every call with a status and a text that
+// would drive a terminal; $RECEIVER is its URL.
+func receiver(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: receiver STATUS")
+	}
+	code, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, "got\x1b[2J it")
+	}))
+	ts.Defer(srv.Close)
+	ts.Setenv("RECEIVER", srv.URL)
 }

@@ -8,16 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"os"
-	"path/filepath"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/server"
-	"github.com/openkenar/openkenar/internal/status"
 )
 
 type deliveriesCmd struct {
@@ -30,7 +26,7 @@ type deliveriesCmd struct {
 const maxListed = 100
 
 type listCmd struct {
-	Data  string `default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	Data  string `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
 	App   string `help:"Only this app's." placeholder:"SLUG"`
 	State string `help:"Only those in this state: pending, delivered, exhausted or canceled." placeholder:"STATE"`
 	Event int64  `help:"Only this event's." placeholder:"ID"`
@@ -55,14 +51,6 @@ func line(d delivery.Row) deliveryLine {
 		ID: d.ID.String(), App: d.ID.App, Type: d.Type, State: d.State, Attempts: d.Attempts,
 		At: stamp(d.At), NextAt: stamp(d.NextAt), Reason: d.Reason,
 	}
-}
-
-// stamp shows a moment; "" for none.
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
 // Run lists deliveries.
@@ -94,21 +82,22 @@ func (l listCmd) Run(ctx context.Context, c *call) (err error) {
 		}
 		return nil
 	}
-	w := tabwriter.NewWriter(c.Out, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "ID\tTYPE\tSTATE\tATTEMPTS\tHAPPENED\tNEXT\tREASON")
+	table := [][]string{{"ID", "TYPE", "STATE", "ATTEMPTS", "HAPPENED", "NEXT", "REASON"}}
 	for _, d := range rows {
 		v := line(d)
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", v.ID, v.Type, v.State, v.Attempts, v.At, v.NextAt, v.Reason)
+		table = append(table, []string{v.ID, v.Type, string(v.State), strconv.Itoa(v.Attempts), v.At, v.NextAt, v.Reason})
 	}
+	text := columns(table)
 	if len(rows) == maxListed {
-		_, _ = fmt.Fprintf(w, "older ones: --after %s\n", rows[len(rows)-1].ID)
+		text += fmt.Sprintf("older ones: --after %s\n", rows[len(rows)-1].ID)
 	}
-	return w.Flush()
+	_, err = io.WriteString(c.Out, text)
+	return err
 }
 
 type showCmd struct {
 	ID   string `arg:"" help:"Id of the delivery (also the webhook-id header)."`
-	Data string `default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	Data string `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
 }
 
 // Run shows a delivery with its attempts.
@@ -151,21 +140,6 @@ func (s showCmd) Run(ctx context.Context, c *call) (err error) {
 	return err
 }
 
-// indent sets a block apart. What an app answered is shown with control
-// characters made harmless: it must not drive the terminal.
-func indent(text string) string {
-	var b strings.Builder
-	for l := range strings.Lines(strings.TrimRight(text, "\n")) {
-		b.WriteString("    " + strings.Map(func(r rune) rune {
-			if r < ' ' && r != '\t' || r == 0x7f {
-				return '\uFFFD'
-			}
-			return r
-		}, strings.TrimRight(l, "\r\n")) + "\n")
-	}
-	return b.String()
-}
-
 type redeliverCmd struct {
 	ID     string    `arg:"" optional:"" help:"Id of one delivery."`
 	App    string    `help:"Only this app's." placeholder:"SLUG"`
@@ -173,32 +147,32 @@ type redeliverCmd struct {
 	From   time.Time `help:"Of what happened since (RFC 3339)." placeholder:"TIME"`
 	To     time.Time `help:"Of what happened until (RFC 3339)." placeholder:"TIME"`
 	DryRun bool      `help:"Only count them."`
+	hostFlags
+}
 
-	Server      string `default:"http://127.0.0.1:7700" help:"The running server." placeholder:"URL"`
-	HostKeyFile string `help:"File with the host key. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
-	Data        string `default:".openkenar" help:"Data directory, for its host key." type:"path" placeholder:"DIR"`
+// Validate refuses a call that does not say what to send, or says it twice.
+func (r redeliverCmd) Validate() error {
+	filter := r.App != "" || r.State != "" || !r.From.IsZero() || !r.To.IsZero() || r.DryRun
+	switch {
+	case r.ID != "" && filter:
+		return errors.New("name a delivery, or choose some by a filter, not both")
+	case r.ID == "" && r.State == "":
+		return errors.New("name a delivery, or choose some by --state")
+	default:
+		return nil
+	}
 }
 
 // Run puts deliveries back, through the running server.
 func (r redeliverCmd) Run(ctx context.Context, c *call) error {
-	key, err := r.hostKey(c)
-	if err != nil {
-		return err
-	}
-	host := hostClient{server: r.Server, key: key}
 	if r.ID != "" {
 		var d struct {
-			ID    string `json:"id"`
-			State string `json:"state"`
+			ID string `json:"id"`
 		}
-		if err := host.call(ctx, "/host/v1/deliveries/"+url.PathEscape(r.ID)+"/redeliver", struct{}{}, &d); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintf(c.Out, "%s is sent again\n", d.ID)
-		return err
-	}
-	if r.State == "" {
-		return errors.New("name a delivery, or choose some by --state")
+		return r.call(ctx, c, hostCall{
+			method: http.MethodPost, path: hostPath("deliveries", r.ID, "redeliver"), in: struct{}{}, out: &d,
+			show: func() string { return plain(d.ID) + " is sent again\n" },
+		})
 	}
 	in := map[string]any{"app": r.App, "state": r.State, "dry_run": r.DryRun}
 	if !r.From.IsZero() {
@@ -211,71 +185,13 @@ func (r redeliverCmd) Run(ctx context.Context, c *call) error {
 		Count int64  `json:"count"`
 		ID    string `json:"id"`
 	}
-	if err := host.call(ctx, "/host/v1/redeliveries", in, &out); err != nil {
-		return err
-	}
-	if r.DryRun {
-		_, err = fmt.Fprintf(c.Out, "%d deliveries would be sent again\n", out.Count)
-	} else {
-		_, err = fmt.Fprintf(c.Out, "%d deliveries are sent again (redelivery %s)\n", out.Count, out.ID)
-	}
-	return err
-}
-
-func (r redeliverCmd) hostKey(c *call) (string, error) {
-	keys := hostKeys(c)
-	if len(keys) == 0 {
-		file := r.HostKeyFile
-		if file == "" {
-			file = filepath.Join(r.Data, "host.key")
-		}
-		text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
-		if err != nil {
-			return "", fmt.Errorf("no host key: set OPENKENAR_HOST_KEY, --host-key-file or --data: %w", err)
-		}
-		keys = strings.Fields(string(text))
-	}
-	if len(keys) == 0 {
-		return "", errors.New("no host key: the file is empty")
-	}
-	return keys[0], nil
-}
-
-// hostClient calls the host API of a running server.
-type hostClient struct{ server, key string }
-
-// callTimeout bounds one call of a command.
-const callTimeout = 60 * time.Second
-
-func (h hostClient) call(ctx context.Context, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	body, err := json.Marshal(in)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(h.server, "/")+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Authorization", "Bearer "+h.key)
-	client := &http.Client{}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("call the server: %w; is it running? --server names it", err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("read the server's answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var s status.Status
-		if err := json.Unmarshal(answer, &s); err != nil || s.Message == "" {
-			return fmt.Errorf("the server answered %d", resp.StatusCode)
-		}
-		return errors.New(s.Message)
-	}
-	return json.Unmarshal(answer, out)
+	return r.call(ctx, c, hostCall{
+		method: http.MethodPost, path: hostPath("redeliveries"), in: in, out: &out,
+		show: func() string {
+			if r.DryRun {
+				return fmt.Sprintf("%d deliveries would be sent again\n", out.Count)
+			}
+			return fmt.Sprintf("%d deliveries are sent again (redelivery %s)\n", out.Count, plain(out.ID))
+		},
+	})
 }

@@ -18,31 +18,35 @@ const drain = 15 * time.Second
 
 // listenFlags are the flags of every command that runs the server.
 type listenFlags struct {
-	Listen       string         `default:"127.0.0.1:7700" help:"Address to listen on; port 0 takes a free one." placeholder:"HOST:PORT"`
-	AllowTargets []netip.Prefix `help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
-	HostKeyFile  string         `help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
+	Listen       string         `config:"" default:"127.0.0.1:7700" help:"Address to listen on; port 0 takes a free one." placeholder:"HOST:PORT"`
+	AllowTargets []netip.Prefix `config:"" help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
+	HostKeyFile  string         `config:"" help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
 }
 
 func (f listenFlags) options(c *call, data string) server.Options {
 	return server.Options{
 		Listen: f.Listen, Data: data, AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile,
-		HostKeys: hostKeys(c), MasterKey: c.env[envMasterKey], Version: Version, Log: c.log,
+		HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version, Log: c.log,
 	}
 }
 
-// hostKeys returns the keys of the environment; several are valid at a time.
-func hostKeys(c *call) []string {
+// hostKeys returns the keys of the environment, several of which are valid at a
+// time; none where a file is named for them.
+func hostKeys(c *call, file string) []string {
+	if file != "" {
+		return nil
+	}
 	return strings.FieldsFunc(c.env[envHostKey], func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 type devCmd struct {
 	listenFlags
-	Data              string `default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
-	EventURL          string `name:"event-url" help:"Where the sample app gets its webhooks." placeholder:"URL"`
-	InitURL           string `name:"init-url" help:"The sample app's session initialization URL." placeholder:"URL"`
-	ActionURL         string `name:"action-url" help:"The sample app's dynamic action URL." placeholder:"URL"`
-	RedirectURI       string `name:"redirect-uri" help:"The sample app's OAuth redirect URI." placeholder:"URI"`
-	IdentificationKey string `help:"What webhooks carry in their Authorization header." placeholder:"KEY"`
+	Data              string `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	EventURL          string `config:"" name:"event-url" help:"Where the sample app gets its webhooks." placeholder:"URL"`
+	InitURL           string `config:"" name:"init-url" help:"The sample app's session initialization URL." placeholder:"URL"`
+	ActionURL         string `config:"" name:"action-url" help:"The sample app's dynamic action URL." placeholder:"URL"`
+	RedirectURI       string `config:"" name:"redirect-uri" help:"The sample app's OAuth redirect URI." placeholder:"URI"`
+	IdentificationKey string `config:"" help:"What webhooks carry in their Authorization header." placeholder:"KEY"`
 }
 
 // Run starts the platform with its demo world.
@@ -79,7 +83,7 @@ func shown(path string) string {
 
 type serveCmd struct {
 	listenFlags
-	Data string `required:"" help:"Data directory." type:"path" placeholder:"DIR"`
+	Data string `config:"" required:"" help:"Data directory." type:"path" placeholder:"DIR"`
 }
 
 // Run starts the platform.

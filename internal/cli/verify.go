@@ -11,7 +11,7 @@ import (
 )
 
 type verifyCmd struct {
-	Data string `default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	Data string `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
 	JSON bool   `name:"json" help:"Print JSON."`
 }
 
