@@ -42,9 +42,9 @@ var auditParts = []auditPart{
 	{"messages", `SELECT m.event_id, m.id, (SELECT count(*) FROM events e WHERE e.id = m.event_id)
 		FROM messages m WHERE m.event_id > $1 AND $2 = $2 ORDER BY m.event_id LIMIT $3`, scanAuditedThing("message")},
 	{"posts", `SELECT p.event_id, p.token, (SELECT count(*) FROM events e WHERE e.id = p.event_id)
-		FROM posts p WHERE (p.event_id, p.token) > ($1, $2) ORDER BY p.event_id, p.token LIMIT $3`, scanAuditedThing("post")},
+		FROM posts p WHERE p.token > $2 AND $1 = $1 ORDER BY p.token LIMIT $3`, scanAuditedThing("post")},
 	{"transactions", `SELECT t.event_id, t.id, (SELECT count(*) FROM events e WHERE e.id = t.event_id)
-		FROM transactions t WHERE (t.event_id, t.id) > ($1, $2) ORDER BY t.event_id, t.id LIMIT $3`, scanAuditedThing("transaction")},
+		FROM transactions t WHERE t.id > $2 AND $1 = $1 ORDER BY t.id LIMIT $3`, scanAuditedThing("transaction")},
 }
 
 func scanAuditedEvent(r scanner) (audited, error) {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 	"strings"
 	"time"
 
@@ -87,7 +88,8 @@ func (tx *Tx) record(o delivery.Outcome) error {
 		// Numbered by the ledger itself, so that no outcome can stand in the
 		// way of those that share its transaction.
 		if err := tx.run(`INSERT INTO attempts (event_id, app, n, at, duration_us, request, status, answer, error, why, next_at)
-			SELECT event_id, app, attempts + 1, $3, $4, $5, $6, $7, $8, $9, $10 FROM deliveries WHERE event_id = $1 AND app = $2`,
+			SELECT d.event_id, d.app, d.attempts + 1, $3, $4, $5, $6, CASE WHEN e.erased_at = 0 THEN $7 END, $8, $9, $10
+			FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.event_id = $1 AND d.app = $2`,
 			o.ID.Event, o.ID.App, micros(a.At), a.Duration.Microseconds(), a.Request, a.Status, a.Answer, a.Error,
 			a.Why, micros(a.NextAt)); err != nil {
 			return err
@@ -176,19 +178,29 @@ func (s *Store) Deliveries(ctx context.Context, f delivery.Filter) ([]delivery.R
 	if f.App != "" {
 		arg(`d.app = ?`, f.App)
 	}
-	if f.State != "" {
+	// The state stands in the text, so that partial indexes serve it.
+	newest := `d.event_id`
+	switch f.State {
+	case "":
+	case delivery.Pending:
+		where = append(where, `d.state = 'pending'`)
+		if f.App == "" {
+			newest = `+d.event_id` // by the index of what waits, not through all that ever was
+		}
+	case delivery.Exhausted, delivery.Canceled:
+		arg(`d.state = ? AND d.state IN ('exhausted', 'canceled')`, string(f.State)) // as deliveries_failed says it
+	default:
 		arg(`d.state = ?`, string(f.State))
 	}
 	if f.Event != 0 {
 		arg(`d.event_id = ?`, f.Event)
 	}
 	if f.After != (delivery.ID{}) {
-		arg(`d.event_id <= ?`, f.After.Event)
 		args = append(args, f.After.Event, f.After.App)
-		where = append(where, `(d.event_id < `+placeholder(len(args)-1)+` OR d.app > `+placeholder(len(args))+`)`)
+		where = append(where, `(d.event_id, d.app) < (`+placeholder(len(args)-1)+`, `+placeholder(len(args))+`)`)
 	}
 	return rows(ctx, &s.reading, scanRow, `SELECT `+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event_id
-		WHERE `+strings.Join(where, " AND ")+` ORDER BY d.event_id DESC, d.app LIMIT $1`, args...)
+		WHERE `+strings.Join(where, " AND ")+` ORDER BY `+newest+` DESC, d.app DESC LIMIT $1`, args...)
 }
 
 func scanAttempt(r scanner) (delivery.Attempt, error) {
@@ -257,25 +269,33 @@ func (s *Store) PutBack(ctx context.Context, id delivery.ID, why string, now tim
 	return done, refusal, err
 }
 
-// span returns the ids of the events of a selection.
-func span(sel delivery.Selection) (from, to int64) {
-	to = int64(1)<<62 - 1
+// An event's id is made after its moment, and later still when the machine's
+// clock was set back: ids only narrow a search down, by this much beyond it.
+const idSlack = 24 * time.Hour
+
+// span is a selection as the ledger has it: the moments of its events, and ids
+// that hold them all.
+type span struct{ fromAt, toAt, fromID, toID int64 }
+
+func spanOf(sel delivery.Selection) span {
+	s := span{toAt: math.MaxInt64, toID: math.MaxInt64}
 	if !sel.From.IsZero() {
-		from = idAt(sel.From)
+		s.fromAt, s.fromID = micros(sel.From), idAt(sel.From)
 	}
 	if !sel.To.IsZero() {
-		to = idAt(sel.To.Add(time.Microsecond)) - 1
+		s.toAt, s.toID = micros(sel.To), idAt(sel.To.Add(idSlack))
 	}
-	return from, to
+	return s
 }
 
 // CountBack implements delivery.Ledger.
 func (s *Store) CountBack(ctx context.Context, sel delivery.Selection) (n int64, err error) {
-	from, to := span(sel)
-	q := `SELECT count(*) FROM deliveries d WHERE d.event_id BETWEEN $1 AND $2 AND d.state = $3 AND` + sendable
-	args := []any{from, to, string(sel.State)}
+	meant := spanOf(sel)
+	q := `SELECT count(*) FROM deliveries d JOIN events e ON e.id = d.event_id
+		WHERE d.event_id BETWEEN $1 AND $2 AND e.at BETWEEN $3 AND $4 AND d.state = $5 AND` + sendable
+	args := []any{meant.fromID, meant.toID, meant.fromAt, meant.toAt, string(sel.State)}
 	if sel.App != "" {
-		q += ` AND d.app = $4`
+		q += ` AND d.app = $6`
 		args = append(args, sel.App)
 	}
 	_, err = row(ctx, &s.reading, q, args, &n)
@@ -284,12 +304,13 @@ func (s *Store) CountBack(ctx context.Context, sel delivery.Selection) (n int64,
 
 // StartPuttingBack implements delivery.Ledger.
 func (s *Store) StartPuttingBack(ctx context.Context, sel delivery.Selection, count int64, now time.Time) (id int64, err error) {
-	from, to := span(sel)
+	meant := spanOf(sel)
 	err = s.write(ctx, func(tx *Tx) error {
 		id = tx.NextID()
 		// Events that happen from now on are not meant.
-		return tx.run(`INSERT INTO redeliveries (id, app, state, from_id, to_id, done_id, done_app, count, created_at)
-			VALUES ($1, $2, $3, $4, $5, $4, '', $6, $7)`, id, sel.App, string(sel.State), from, min(to, id), count, micros(now))
+		return tx.run(`INSERT INTO redeliveries (id, app, state, from_at, to_at, to_id, done_id, done_app, count, created_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, '', $8, $9)`,
+			id, sel.App, string(sel.State), meant.fromAt, meant.toAt, min(meant.toID, id), meant.fromID, count, micros(now))
 	})
 	return id, err
 }
@@ -297,21 +318,23 @@ func (s *Store) StartPuttingBack(ctx context.Context, sel delivery.Selection, co
 // RedeliverStep implements delivery.Chores.
 func (s *Store) RedeliverStep(ctx context.Context, why string, now time.Time) (apps []string, more bool, err error) {
 	var job struct {
-		id, to, done        int64
-		app, state, doneApp string
+		id, fromAt, toAt, to, done int64
+		app, state, doneApp        string
 	}
-	ok, err := row(ctx, &s.reading, `SELECT id, app, state, to_id, done_id, done_app FROM redeliveries
-		WHERE ended_at = 0 ORDER BY id LIMIT 1`, nil, &job.id, &job.app, &job.state, &job.to, &job.done, &job.doneApp)
+	ok, err := row(ctx, &s.reading, `SELECT id, app, state, from_at, to_at, to_id, done_id, done_app FROM redeliveries
+		WHERE ended_at = 0 ORDER BY id LIMIT 1`, nil,
+		&job.id, &job.app, &job.state, &job.fromAt, &job.toAt, &job.to, &job.done, &job.doneApp)
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	q := `SELECT event_id, app, state FROM deliveries WHERE (event_id, app) > ($1, $2) AND event_id <= $3`
+	q := `SELECT d.event_id, d.app, d.state, e.at FROM deliveries d JOIN events e ON e.id = d.event_id
+		WHERE (d.event_id, d.app) > ($1, $2) AND d.event_id <= $3`
 	args := []any{job.done, job.doneApp, job.to, redeliverWindow}
 	if job.app != "" {
-		q += ` AND app = $5`
+		q += ` AND d.app = $5`
 		args = append(args, job.app)
 	}
-	q += ` ORDER BY event_id, app LIMIT $4`
+	q += ` ORDER BY d.event_id, d.app LIMIT $4`
 	touched := map[string]bool{}
 	err = s.write(ctx, func(tx *Tx) error {
 		clear(touched)
@@ -321,7 +344,7 @@ func (s *Store) RedeliverStep(ctx context.Context, why string, now time.Time) (a
 		}
 		for _, w := range window {
 			job.done, job.doneApp = w.ID.Event, w.ID.App
-			if string(w.State) != job.state {
+			if at := micros(w.At); string(w.State) != job.state || at < job.fromAt || at > job.toAt {
 				continue
 			}
 			put, err := tx.putBack(w.ID, why, now)
@@ -345,6 +368,8 @@ func (s *Store) RedeliverStep(ctx context.Context, why string, now time.Time) (a
 }
 
 func scanState(r scanner) (d delivery.Row, err error) {
-	err = r.Scan(&d.ID.Event, &d.ID.App, &d.State)
+	var at int64
+	err = r.Scan(&d.ID.Event, &d.ID.App, &d.State, &at)
+	d.At = moment(at)
 	return d, err
 }

@@ -35,20 +35,24 @@ func scanSubscription(r scanner) (dated, error) {
 }
 
 // at fills in whether the subscription has ended at a moment, and returns when.
+// Only expiry is a matter of the clock; what was ended stays ended.
 func (s dated) at(now time.Time) (event.Subscription, time.Time) {
 	for _, end := range []struct {
 		at  time.Time
 		why string
 	}{
-		{s.grantRevoked, "the user took the app's access away"},
+		{s.grantRevoked, reasonRevoked},
 		{s.tokenRevoked, "the access token was revoked"},
 		{s.ended, "the app ended its subscription"},
-		{s.ExpiresAt, "the access token expired"},
 	} {
-		if !end.at.IsZero() && !end.at.After(now) {
+		if !end.at.IsZero() {
 			s.Ended = end.why
 			return s.Subscription, end.at
 		}
+	}
+	if !now.Before(s.ExpiresAt) {
+		s.Ended = "the access token expired"
+		return s.Subscription, s.ExpiresAt
 	}
 	return s.Subscription, time.Time{}
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -161,8 +162,8 @@ func (s *Store) Close() error {
 // idShift leaves room for several ids in a microsecond.
 const idShift = 10
 
-// idAt is the smallest id of a moment.
-func idAt(t time.Time) int64 { return t.UnixMicro() << idShift }
+// idAt is the smallest id of a moment; moments beyond the last id have the last.
+func idAt(t time.Time) int64 { return min(t.UnixMicro(), math.MaxInt64>>idShift) << idShift }
 
 // resumeIDs makes sure that ids go on above every one in the ledger, also when
 // the machine's clock was set back.

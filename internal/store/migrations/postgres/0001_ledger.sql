@@ -165,6 +165,7 @@ CREATE TABLE deliveries (
 );
 CREATE INDEX deliveries_app ON deliveries (app, event_id);
 CREATE INDEX deliveries_pending ON deliveries (app, next_at, event_id) WHERE state = 'pending';
+CREATE INDEX deliveries_failed ON deliveries (state, event_id) WHERE state IN ('exhausted', 'canceled');
 
 CREATE TABLE attempts (
   event_id    BIGINT NOT NULL,
@@ -186,8 +187,9 @@ CREATE TABLE redeliveries (
   id         BIGINT PRIMARY KEY,
   app        TEXT NOT NULL,
   state      TEXT NOT NULL,
-  from_id    BIGINT NOT NULL, -- event ids, both ends included
-  to_id      BIGINT NOT NULL,
+  from_at    BIGINT NOT NULL, -- when the events happened, both ends included
+  to_at      BIGINT NOT NULL,
+  to_id      BIGINT NOT NULL, -- the last event that may be meant
   done_id    BIGINT NOT NULL, -- the last delivery that was looked at
   done_app   TEXT NOT NULL,
   count      BIGINT NOT NULL DEFAULT 0,

@@ -165,6 +165,7 @@ CREATE TABLE deliveries (
 ) WITHOUT ROWID;
 CREATE INDEX deliveries_app ON deliveries (app, event_id);
 CREATE INDEX deliveries_pending ON deliveries (app, next_at, event_id) WHERE state = 'pending';
+CREATE INDEX deliveries_failed ON deliveries (state, event_id) WHERE state IN ('exhausted', 'canceled');
 
 CREATE TABLE attempts (
   event_id    INTEGER NOT NULL,
@@ -186,8 +187,9 @@ CREATE TABLE redeliveries (
   id         INTEGER PRIMARY KEY,
   app        TEXT NOT NULL,
   state      TEXT NOT NULL,
-  from_id    INTEGER NOT NULL, -- event ids, both ends included
-  to_id      INTEGER NOT NULL,
+  from_at    INTEGER NOT NULL, -- when the events happened, both ends included
+  to_at      INTEGER NOT NULL,
+  to_id      INTEGER NOT NULL, -- the last event that may be meant
   done_id    INTEGER NOT NULL, -- the last delivery that was looked at
   done_app   TEXT NOT NULL,
   count      INTEGER NOT NULL DEFAULT 0,

@@ -1,0 +1,153 @@
+package storetest
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/store"
+)
+
+var chatTests = tests{
+	"a conversation comes back with its post's present owner":    conversationRoundTrip,
+	"a user has one conversation with an app's bot":              botConversation,
+	"of 20 messages with one id the first is stored":             duplicateMessages,
+	"messages are listed ascending, the newest without a cursor": messagePages,
+}
+
+// conversation reads the conversation c, inside a transaction and outside.
+func (l *ledger) conversation() chat.Conversation {
+	l.t.Helper()
+	outside, _, err := l.Conversation(l.ctx(), "c")
+	ok(l.t, err)
+	l.write(func(tx *store.Tx) error {
+		inside, _, err := tx.Conversation("c")
+		if inside != outside {
+			l.t.Errorf("the conversation is %+v inside a transaction and %+v outside", inside, outside)
+		}
+		return err
+	})
+	return outside
+}
+
+func conversationRoundTrip(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	c := chat.Conversation{ID: "c", Type: chat.OnPost, PostToken: "p", Buyer: "buyer"}
+	l.write(func(tx *store.Tx) error { return tx.InsertConversation(c, base) })
+	same(t, "without its post", l.conversation(), c)
+
+	l.publish("p", "seller")
+	c.Seller = "seller"
+	same(t, "with it", l.conversation(), c)
+	l.publish("p", "the next owner")
+	c.Seller = "the next owner"
+	same(t, "sold", l.conversation(), c)
+
+	for _, step := range []struct {
+		by             chat.Side
+		blocked        bool
+		buyer, sellers bool
+	}{{chat.Buyer, true, true, false}, {chat.Seller, true, true, true}, {chat.Buyer, false, false, true}} {
+		l.write(func(tx *store.Tx) error { return tx.SetBlocked("c", step.by, step.blocked) })
+		c.BlockedByBuyer, c.BlockedBySeller = step.buyer, step.sellers
+		same(t, "blocked", l.conversation(), c)
+	}
+	if _, found, err := l.Conversation(t.Context(), "unknown"); found || err != nil {
+		t.Errorf("an unknown conversation: found %t, %v", found, err)
+	}
+}
+
+func botConversation(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	c := chat.Conversation{ID: "c", Type: chat.WithBot, App: "a", User: "user"}
+	l.write(func(tx *store.Tx) error {
+		if _, found, err := tx.BotConversation("a", "user"); found {
+			t.Error("found before it was stored")
+		} else if err != nil {
+			return err
+		}
+		return tx.InsertConversation(c, base)
+	})
+	same(t, "conversation", l.conversation(), c)
+	l.write(func(tx *store.Tx) error {
+		id, found, err := tx.BotConversation("a", "user")
+		if id != "c" || !found {
+			t.Errorf("the bot's conversation is %q, found %t", id, found)
+		}
+		return err
+	})
+	second := c
+	second.ID = "second"
+	if l.try(t.Context(), func(tx *store.Tx) error { return tx.InsertConversation(second, base) }) == nil {
+		t.Error("a second conversation with the same bot was stored")
+	}
+}
+
+func duplicateMessages(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	var inserted atomic.Int64
+	stored := make([]chat.Stored, 20)
+	ok(t, together(len(stored), func(i int) error {
+		return l.try(t.Context(), func(tx *store.Tx) error {
+			m := message("m", "c", userName(i))
+			m.Event, m.SentAt, m.Hash, m.Payload = tx.NextID(), base, []byte(userName(i)), []byte(`{"by":"`+userName(i)+`"}`)
+			found, first, err := tx.InsertMessage(m)
+			if stored[i] = found; err != nil || !first {
+				return err
+			}
+			inserted.Add(1)
+			return tx.InsertEvent(event.Event{
+				ID: m.Event, Type: event.NewMessageOnPost, At: base, Key: "conversation c", Payload: m.Payload,
+			}, []event.Verdict{pending("a")})
+		})
+	})...)
+	same(t, "inserted", inserted.Load(), 1)
+	for _, s := range stored[1:] {
+		same(t, "what each was given", s, stored[0])
+	}
+	list, err := l.Messages(t.Context(), "c", 0, 100)
+	ok(t, err)
+	same(t, "in the ledger", list, stored[:1])
+	same(t, "deliveries", l.all(delivery.Filter{}), ids("a", stored[0].Event))
+}
+
+func messagePages(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	var events []int64
+	for i := range 5 {
+		events = append(events, l.say(message(userName(i), "c", "user")))
+		l.say(message("other "+userName(i), "another conversation", "user"))
+	}
+	page := func(after int64) (got []int64) {
+		t.Helper()
+		list, err := l.Messages(t.Context(), "c", after, 3)
+		ok(t, err)
+		for _, m := range list {
+			got = append(got, m.Event)
+		}
+		return got
+	}
+	same(t, "the newest", page(-1), events[2:])
+	same(t, "from the first", page(0), events[:3])
+	same(t, "after the third", page(events[2]), events[3:])
+	same(t, "after the last", page(events[4]), nil)
+
+	list, err := l.Messages(t.Context(), "c", events[3], 1)
+	ok(t, err)
+	m := message(userName(4), "c", "user")
+	m.Event, m.SentAt, m.Hash, m.Payload = events[4], base, []byte("hash of "+m.ID), []byte(`{"id":"`+m.ID+`"}`)
+	same(t, "as it was stored", list, []chat.Stored{m})
+	l.write(func(tx *store.Tx) error {
+		got, found, err := tx.Message(m.ID)
+		same(t, "by its id", got, m)
+		same(t, "found", found, true)
+		if err != nil {
+			return err
+		}
+		_, found, err = tx.Message("unknown")
+		same(t, "an unknown one is found", found, false)
+		return err
+	})
+}

@@ -1,0 +1,165 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/store"
+)
+
+var logTests = tests{
+	"the log is listed by app, state and event, newest first": logFilters,
+	"the log is paged without gaps or repeats":                logPages,
+	"the attempts of a delivery are listed first to last":     attemptOrder,
+	"a delivery is put back whatever its state":               putBack,
+	"what was skipped, revoked or erased is never put back":   neverPutBack,
+}
+
+func logFilters(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	first := l.happen(base, pending("b"), pending("a"), skipped("c", "a reason"))
+	second := l.happen(base, pending("a"))
+	l.record(delivered(first, "a", 1))
+	a1, b1, a2 := ids("a", first)[0], ids("b", first)[0], ids("a", second)[0]
+
+	for name, c := range map[string]struct {
+		filter delivery.Filter
+		want   []delivery.ID
+	}{
+		"all":                      {delivery.Filter{}, []delivery.ID{a2, b1, a1}},
+		"app":                      {delivery.Filter{App: "a"}, []delivery.ID{a2, a1}},
+		"state":                    {delivery.Filter{State: delivery.Pending}, []delivery.ID{a2, b1}},
+		"event":                    {delivery.Filter{Event: first}, []delivery.ID{b1, a1}},
+		"app and state":            {delivery.Filter{App: "a", State: delivery.Delivered}, []delivery.ID{a1}},
+		"app, state and event":     {delivery.Filter{App: "a", State: delivery.Pending, Event: second}, []delivery.ID{a2}},
+		"state of no delivery":     {delivery.Filter{State: delivery.Skipped}, []delivery.ID{}},
+		"app that was never meant": {delivery.Filter{App: "c"}, []delivery.ID{}},
+	} {
+		same(t, name, l.all(c.filter), c.want)
+	}
+	rows, err := l.Deliveries(t.Context(), delivery.Filter{Event: second, Limit: 1})
+	ok(t, err)
+	same(t, "a row of the list", rows, []delivery.Row{l.row(second, "a")})
+}
+
+func logPages(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	events := l.happenTimes(20, base, pending("b"), pending("c"), pending("a"), skipped("d", "a reason"))
+	for i, e := range events {
+		if i%3 == 0 {
+			l.record(delivered(e, "a", 1), exhausted(e, "b", 1))
+		}
+	}
+	for name, f := range map[string]delivery.Filter{
+		"all": {}, "app": {App: "b"}, "state": {State: delivery.Pending}, "both": {App: "b", State: delivery.Exhausted},
+		"event": {Event: events[3]},
+	} {
+		whole := l.all(f)
+		for _, size := range []int{1, 2, 7} {
+			var paged []delivery.ID
+			for f.Limit, f.After = size, (delivery.ID{}); len(paged) <= len(whole); f.After = paged[len(paged)-1] {
+				page, err := l.Deliveries(t.Context(), f)
+				ok(t, err)
+				for _, r := range page {
+					paged = append(paged, r.ID)
+				}
+				if len(page) < size {
+					break
+				}
+				if len(paged) == size {
+					l.happen(base, pending("a"), pending("b")) // newer ones change nothing
+				}
+			}
+			same(t, fmt.Sprintf("%s in pages of %d", name, size), paged, whole)
+			f.After = delivery.ID{}
+			whole = l.all(f)
+		}
+	}
+}
+
+func attemptOrder(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	id := l.happen(base, pending("a"))
+	for n := 1; n <= 11; n++ {
+		l.record(failed(id, "a", n, base))
+	}
+	for i, a := range l.attempts(id, "a") {
+		same(t, "attempt", a.N, i+1)
+	}
+	same(t, "attempts", l.row(id, "a").Attempts, 11)
+	if _, _, found, err := l.Delivery(t.Context(), delivery.ID{Event: id, App: "b"}); found || err != nil {
+		t.Errorf("an unknown delivery: found %t, %v", found, err)
+	}
+}
+
+func putBack(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	l.app("a")
+	g := l.grant("a", "user")
+	now := base.Add(time.Hour)
+	for name, outcome := range map[string]func(event int64) delivery.Outcome{
+		"delivered": func(e int64) delivery.Outcome { return delivered(e, "a", 1) },
+		"exhausted": func(e int64) delivery.Outcome { return exhausted(e, "a", 1) },
+		"pending":   func(e int64) delivery.Outcome { return failed(e, "a", 1, now.Add(time.Hour)) },
+		"canceled": func(e int64) delivery.Outcome {
+			o := exhausted(e, "a", 1)
+			o.State = delivery.Canceled
+			return o
+		},
+	} {
+		id := l.happen(now, pendingOn(g)) // so that it is last of what is due
+		l.record(outcome(id))
+		done, refusal, err := l.PutBack(t.Context(), delivery.ID{Event: id, App: "a"}, "by hand", now)
+		ok(t, err)
+		if !done || refusal != "" {
+			t.Errorf("%s: done %t, refused since %q", name, done, refusal)
+		}
+		due := l.due("a", now)
+		got := due[len(due)-1]
+		got.Body, got.Key = nil, ""
+		same(t, name, got, delivery.Delivery{
+			ID: delivery.ID{Event: id, App: "a"}, Grant: g.ID, Attempts: 1, Retry: 0, Why: "by hand", NextAt: now,
+		})
+		l.record(delivered(id, "a", 2))
+		same(t, name+", sent again", l.row(id, "a").Attempts, 2)
+	}
+}
+
+func neverPutBack(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	l.app("a")
+	g := l.grant("a", "user")
+	skip := l.happen(base, skipped("a", "a reason"))
+	revoked, erased := l.happen(base, pendingOn(g)), l.say(message("m", "c", "user"), pending("a"))
+	l.record(delivered(revoked, "a", 1), delivered(erased, "a", 1))
+	l.revoke(g, base)
+	l.write(func(tx *store.Tx) error {
+		_, _, err := tx.EraseMessage("m", base)
+		return err
+	})
+	before := l.all(delivery.Filter{State: delivery.Delivered})
+
+	for name, c := range map[string]struct {
+		event int64
+		why   string
+	}{
+		"skipped": {skip, ""},
+		"revoked": {revoked, "the user took the app's access away"},
+		"erased":  {erased, "the content was deleted"},
+		"unknown": {erased + 1, ""},
+	} {
+		done, refusal, err := l.PutBack(t.Context(), delivery.ID{Event: c.event, App: "a"}, "by hand", base)
+		ok(t, err)
+		if done || refusal == "" || c.why != "" && refusal != c.why {
+			t.Errorf("%s: done %t, refused since %q, want %q", name, done, refusal, c.why)
+		}
+	}
+	same(t, "due", len(l.due("a", base)), 0)
+	same(t, "unchanged", l.all(delivery.Filter{State: delivery.Delivered}), before)
+	if h, _, err := l.Event(t.Context(), skip); err != nil || !slices.ContainsFunc(h.Verdicts, func(r delivery.Row) bool { return r.State == delivery.Skipped }) {
+		t.Errorf("the skip is gone: %v, %v", h.Verdicts, err)
+	}
+}
