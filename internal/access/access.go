@@ -35,6 +35,8 @@ type Tx interface {
 	InsertToken(t Token) error
 	EnsureUser(id string, now time.Time) error
 	LiveGrant(app, user string) (g Grant, ok bool, err error)
+	// RevokedGrant returns the id of the newest grant that the user took back.
+	RevokedGrant(app, user string) (id int64, ok bool, err error)
 	InsertGrant(g Grant) error
 	UpdateGrant(g Grant) error
 	RevokeGrant(id int64, now time.Time) error

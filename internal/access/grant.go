@@ -54,7 +54,12 @@ func (a *Access) Revoke(ctx context.Context, user, app string) error {
 	var revoked int64
 	err := a.store.Write(ctx, func(tx Tx) error {
 		g, ok, err := tx.LiveGrant(app, user)
-		if err != nil || !ok {
+		if err != nil {
+			return err
+		}
+		if !ok {
+			// A repeat is answered no earlier than the call that revoked.
+			revoked, _, err = tx.RevokedGrant(app, user)
 			return err
 		}
 		revoked = g.ID
@@ -77,5 +82,5 @@ func (a *Access) Revoke(ctx context.Context, user, app string) error {
 	if err != nil || revoked == 0 {
 		return err
 	}
-	return a.silence(ctx, revoked)
+	return a.silence(context.WithoutCancel(ctx), revoked)
 }

@@ -164,10 +164,10 @@ func checkType(declared string, types []string) error {
 	}
 	media, params, err := mime.ParseMediaType(declared)
 	if err != nil || !slices.Contains(types, media) {
-		return status.New(status.UnsupportedMediaType, "Content-Type: %q; send %s", declared, strings.Join(types, " or "))
+		return status.New(status.UnsupportedMediaType, "Content-Type: %q; send %s", wire.Clip(declared), strings.Join(types, " or "))
 	}
 	if charset := params["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return status.New(status.UnsupportedMediaType, "Content-Type: charset %q; send UTF-8", charset)
+		return status.New(status.UnsupportedMediaType, "Content-Type: charset %q; send UTF-8", wire.Clip(charset))
 	}
 	return nil
 }

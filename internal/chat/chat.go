@@ -67,7 +67,8 @@ type Tx interface {
 	// then it returns that one and false.
 	InsertMessage(m Stored) (Stored, bool, error)
 	// EraseMessage erases a message's content, its event's too, and cancels
-	// what was not sent yet. ok is false where there is none.
+	// what was not sent yet; again, it only returns the event. ok is false where
+	// there is no such message.
 	EraseMessage(id string, now time.Time) (event int64, ok bool, err error)
 }
 

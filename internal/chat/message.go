@@ -457,7 +457,7 @@ func (c *Chat) DeleteMessage(ctx context.Context, id string) error {
 	if err != nil || erased == 0 {
 		return err
 	}
-	return c.erase(ctx, erased)
+	return c.erase(context.WithoutCancel(ctx), erased)
 }
 
 // Sample is the payload of a bot conversation's message that nobody wrote, for

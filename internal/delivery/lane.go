@@ -225,6 +225,10 @@ func (l *lane) read() {
 			}
 			break
 		}
+		if l.parked { // meanwhile: what was read may be out of date when it wakes
+			l.behind = true
+			break
+		}
 		if len(due) == limit {
 			l.behind = true
 		}

@@ -15,6 +15,7 @@ import (
 
 const (
 	maxBatch   = 16 << 20 // bytes of a batch
+	maxLines   = 100_000  // lines of a batch: each may cost an error in the answer
 	batchLines = 500      // lines that share a transaction
 )
 
@@ -90,6 +91,9 @@ func (a *API) batch(r *http.Request) (any, error) {
 	body, err := api.Read(r, maxBatch, "application/x-ndjson", "application/ndjson", "application/jsonl", "application/json")
 	if err != nil {
 		return nil, err
+	}
+	if n := bytes.Count(body, []byte("\n")); n > maxLines {
+		return nil, status.New(status.TooLarge, "body: %d lines, want at most %d", n, maxLines)
 	}
 	answer := batchAnswer{Errors: []lineError{}}
 	var writes []chat.Write

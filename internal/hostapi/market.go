@@ -7,6 +7,7 @@ import (
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/wire"
 )
 
@@ -76,12 +77,15 @@ func (a *API) putConversation(r *http.Request) (any, error) {
 func (a *API) block(r *http.Request) (any, error) {
 	var b struct {
 		By      chat.Side `json:"by"`
-		Blocked bool      `json:"blocked"`
+		Blocked *bool     `json:"blocked"`
 	}
 	if err := api.Decode(r, &b); err != nil {
 		return nil, err
 	}
-	return b, a.chat.Block(r.Context(), r.PathValue("id"), b.By, b.Blocked)
+	if b.Blocked == nil {
+		return nil, status.New(status.Invalid, "blocked: missing; true or false")
+	}
+	return b, a.chat.Block(r.Context(), r.PathValue("id"), b.By, *b.Blocked)
 }
 
 func (a *API) postMessage(r *http.Request) (any, error) {

@@ -133,22 +133,33 @@ func (m *Market) DeleteUser(ctx context.Context, id string) error {
 	if err := wire.CheckID("user", id); err != nil {
 		return err
 	}
-	grants, err := m.access.Grants(ctx, id)
-	if err != nil {
+	if err := m.revokeAll(ctx, id); err != nil {
 		return err
 	}
-	for _, g := range grants {
-		if err := m.access.Revoke(ctx, id, g.App); err != nil {
-			return err
-		}
-	}
-	return m.eraseInSteps(ctx, func(tx Tx) ([]int64, bool, error) {
+	err := m.eraseInSteps(ctx, func(tx Tx) ([]int64, bool, error) {
 		events, done, err := tx.EraseStep(id, m.now())
 		if err == nil && done {
 			err = tx.DeleteUser(id)
 		}
 		return events, done, err
 	})
+	if err != nil {
+		return err
+	}
+	return m.revokeAll(ctx, id) // what was granted while the erasure went on
+}
+
+func (m *Market) revokeAll(ctx context.Context, user string) error {
+	grants, err := m.access.Grants(ctx, user)
+	if err != nil {
+		return err
+	}
+	for _, g := range grants {
+		if err := m.access.Revoke(ctx, user, g.App); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // eraseInSteps carries out an erasure, each step a transaction, until it is
@@ -164,7 +175,7 @@ func (m *Market) eraseInSteps(ctx context.Context, step func(tx Tx) (events []in
 			return err
 		}
 		for _, e := range events {
-			if err := m.erase(ctx, e); err != nil {
+			if err := m.erase(context.WithoutCancel(ctx), e); err != nil {
 				return err
 			}
 		}

@@ -134,6 +134,11 @@ type user struct {
 }
 
 func (a *API) getUser(c call) (any, error) {
+	if c.Method == http.MethodPost {
+		if err := api.Decode(c.Request, &struct{}{}); err != nil {
+			return nil, err
+		}
+	}
 	mayID, mayPhone := c.token.Scopes.Holds(access.ScopeUserID, ""), c.token.Scopes.Holds(access.ScopeUserPhone, "")
 	if !mayID && !mayPhone {
 		return nil, status.New(status.PermissionDenied, "token lacks %s and %s; one of them is needed", access.ScopeUserID, access.ScopeUserPhone)

@@ -236,6 +236,13 @@ func (tx *Tx) LiveGrant(app, user string) (access.Grant, bool, error) {
 		`SELECT `+grantColumns+` FROM grants WHERE user_id = $1 AND app = $2 AND revoked_at = 0`, user, app))
 }
 
+// RevokedGrant implements access.Tx.
+func (tx *Tx) RevokedGrant(app, user string) (id int64, ok bool, err error) {
+	ok, err = row(tx.ctx, tx, `SELECT id FROM grants WHERE user_id = $1 AND app = $2 AND revoked_at <> 0 ORDER BY id DESC LIMIT 1`,
+		[]any{user, app}, &id)
+	return id, ok, err
+}
+
 // Grants returns what a user grants, by app.
 func (s *Store) Grants(ctx context.Context, user string) ([]access.Grant, error) {
 	return rows(ctx, &s.reading, scanGrant,

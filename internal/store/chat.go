@@ -92,9 +92,10 @@ func (tx *Tx) Message(id string) (chat.Stored, bool, error) {
 
 // EraseMessage implements chat.Tx.
 func (tx *Tx) EraseMessage(id string, now time.Time) (event int64, ok bool, err error) {
-	ok, err = row(tx.ctx, tx, `SELECT event_id FROM messages WHERE id = $1 AND erased_at = 0`, []any{id}, &event)
-	if err != nil || !ok {
-		return 0, false, err
+	var erased int64
+	ok, err = row(tx.ctx, tx, `SELECT event_id, erased_at FROM messages WHERE id = $1`, []any{id}, &event, &erased)
+	if err != nil || !ok || erased != 0 {
+		return event, ok, err
 	}
 	return event, true, tx.eraseMessage(event, now)
 }

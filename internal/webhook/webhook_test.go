@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -76,7 +77,7 @@ func wire(t *testing.T, talk func(c net.Conn)) string {
 				return
 			}
 			serving.Go(func() {
-				defer c.Close()
+				defer func() { _ = c.Close() }()
 				head := bufio.NewReader(c)
 				for {
 					line, err := head.ReadString('\n')
@@ -300,9 +301,10 @@ func TestNoConnection(t *testing.T) {
 
 func TestUnknownCertificate(t *testing.T) {
 	t.Parallel()
-	srv := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was called") }))
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was called") }))
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	srv.StartTLS()
 	t.Cleanup(srv.Close)
-	srv.Config.ErrorLog = nil
 	got := send(t, client(t, late), srv.URL+"/")
 	if got.Reason != webhook.Transport || !strings.Contains(got.Error, "certificate") {
 		t.Errorf("%+v", got)

@@ -80,9 +80,6 @@ func FuzzUnmarshal(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was read cannot be written: %v", err)
 		}
-		if pastLastYear(got) { // held by TestTimeKeepsToItsYears
-			return
-		}
 		var again body
 		if err := wire.Unmarshal(text, &again); err != nil {
 			t.Fatalf("what was written cannot be read: %v in %s", err, text)
@@ -99,22 +96,6 @@ func first(parts wire.List[part]) part {
 		return part{}
 	}
 	return parts[0]
-}
-
-func pastLastYear(b body) bool {
-	times := []wire.Time{b.At}
-	if b.Inner != nil {
-		times = append(times, b.Inner.At)
-	}
-	for _, p := range b.Parts {
-		times = append(times, p.At)
-	}
-	for _, at := range times {
-		if !at.IsZero() && (at.Year() < 1970 || at.Year() > 9999) {
-			return true
-		}
-	}
-	return false
 }
 
 // FuzzObject: an Object takes exactly the objects, and means what was given.
@@ -211,16 +192,13 @@ func FuzzTime(f *testing.F) {
 			if !strings.HasPrefix(status.Of(err).Message, "at: ") {
 				t.Fatalf("%v does not name the field", err)
 			}
-			if at, err := time.Parse(time.RFC3339Nano, text); err == nil && rfc3339.MatchString(text) && at.UTC().Year() >= 1970 && at.Year() >= 1970 && at.Year() <= 9999 {
+			if at, err := time.Parse(time.RFC3339Nano, text); err == nil && rfc3339.MatchString(text) && at.UTC().Year() >= 1970 && at.UTC().Year() <= 9999 {
 				t.Fatalf("refused %q", text)
 			}
 			return
 		}
-		if year := got.At.Year(); year < 1970 || year > 9999 { // held by TestTimeKeepsToItsYears
-			return
-		}
-		if got.At.Location() != time.UTC || got.At.Nanosecond()%1000 != 0 {
-			t.Fatalf("%q became %v: not UTC at the microsecond", text, got.At)
+		if got.At.Location() != time.UTC || got.At.Nanosecond()%1000 != 0 || got.At.Year() < 1970 || got.At.Year() > 9999 {
+			t.Fatalf("%q became %v: not UTC at the microsecond, from 1970 to 9999", text, got.At)
 		}
 		out, err := wire.Marshal(got)
 		if err != nil || !rfc3339.Match(bytes.TrimSuffix(bytes.TrimPrefix(out, []byte(`{"at":"`)), []byte(`"}`))) {

@@ -41,7 +41,7 @@ func Unmarshal(data []byte, v any) error {
 		if field == "" {
 			field = "body"
 		}
-		return status.New(status.Invalid, "%s: got a JSON %s, want %s", field, clip(kind.Value), nameOf(kind.Type))
+		return status.New(status.Invalid, "%s: got a JSON %s, want %s", field, Clip(kind.Value), nameOf(kind.Type))
 	default:
 		return status.New(status.Invalid, "body: %s", err)
 	}
@@ -202,19 +202,23 @@ func Enum[T ~string](field string, value T, allowed ...T) error {
 		}
 		names[i] = string(a)
 	}
-	return status.New(status.Invalid, "%s: %q is not one of %s", field, clip(string(value)), strings.Join(names, ", "))
+	return status.New(status.Invalid, "%s: %q is not one of %s", field, Clip(string(value)), strings.Join(names, ", "))
 }
 
-// MaxText refuses a text longer than n characters (code points).
+// MaxText refuses a text longer than n characters (code points), or with a NUL
+// in it, which not every storage takes.
 func MaxText(field, text string, n int) error {
+	if strings.Contains(text, "\x00") {
+		return status.New(status.Invalid, "%s: holds a NUL character", field)
+	}
 	if got := utf8.RuneCountInString(text); got > n {
 		return status.New(status.Invalid, "%s: %d characters, want at most %d", field, got, n)
 	}
 	return nil
 }
 
-// clip keeps a stranger's value short in a message.
-func clip(s string) string {
+// Clip keeps a stranger's value short in a message.
+func Clip(s string) string {
 	const most = 40
 	if len(s) <= most {
 		return s
@@ -243,7 +247,7 @@ func (t *Time) UnmarshalJSON(data []byte) error {
 	at, err := time.Parse(`"`+time.RFC3339Nano+`"`, string(data))
 	at = at.UTC() // before the bounds: an offset may carry it over them
 	if err != nil || !rfc3339.Match(data) || at.Year() < 1970 || at.Year() > 9999 {
-		wrong.Value = "string " + clip(string(data))
+		wrong.Value = "string " + Clip(string(data))
 		return wrong
 	}
 	t.Time = at.Truncate(time.Microsecond)

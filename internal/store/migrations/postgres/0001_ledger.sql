@@ -55,6 +55,7 @@ CREATE TABLE grants (
   swept_at   BIGINT NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX grants_live ON grants (user_id, app) WHERE revoked_at = 0;
+CREATE INDEX grants_user ON grants (user_id, app, id);
 CREATE INDEX grants_unswept ON grants (id) WHERE revoked_at <> 0 AND swept_at = 0;
 
 CREATE TABLE access_tokens (
