@@ -51,10 +51,11 @@ func (id ID) String() string { return strconv.FormatInt(id.Event, 10) + "-" + id
 func ParseID(s string) (ID, error) {
 	number, app, ok := strings.Cut(s, "-")
 	event, err := strconv.ParseInt(number, 10, 64)
-	if !ok || err != nil || app == "" {
+	id := ID{Event: event, App: app}
+	if !ok || err != nil || app == "" || id.String() != s {
 		return ID{}, status.New(status.NotFound, "delivery %q: no such delivery; ids read EVENT-APP", s)
 	}
-	return ID{Event: event, App: app}, nil
+	return id, nil
 }
 
 // Slots is how many slots the deliveries are spread over. A slot is owned by

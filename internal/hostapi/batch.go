@@ -92,8 +92,14 @@ func (a *API) batch(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if n := bytes.Count(body, []byte("\n")); n > maxLines {
-		return nil, status.New(status.TooLarge, "body: %d lines, want at most %d", n, maxLines)
+	lineCount := 0
+	for line := range bytes.Lines(body) {
+		if len(bytes.TrimSpace(line)) > 0 {
+			lineCount++
+		}
+	}
+	if lineCount > maxLines {
+		return nil, status.New(status.TooLarge, "body: %d lines, want at most %d", lineCount, maxLines)
 	}
 	answer := batchAnswer{Errors: []lineError{}}
 	var writes []chat.Write

@@ -85,7 +85,7 @@ func bodies() []bodied {
 		},
 		{
 			route: "PUT /host/v1/conversations/{id}/block", path: "/host/v1/conversations/CONVERSATION/block",
-			good: `{"by":"SELLER","blocked":true}`, fields: "by:enum! blocked:bool",
+			good: `{"by":"SELLER","blocked":true}`, fields: "by:enum! blocked:bool!",
 			bad: []badBody{{`{"by":"USER","blocked":true}`, "by"}},
 		},
 		message("TEXT", `"text":"hi"`, "text:string!",

@@ -184,12 +184,10 @@ func (s *Store) Deliveries(ctx context.Context, f delivery.Filter) ([]delivery.R
 	case "":
 	case delivery.Pending:
 		where = append(where, `d.state = 'pending'`)
-		if f.App == "" {
-			newest = `+d.event_id` // by the index of what waits, not through all that ever was
-		}
+		newest = `+d.event_id` // by the index of what waits, not through all that ever was
 	case delivery.Exhausted, delivery.Canceled:
 		arg(`d.state = ? AND d.state IN ('exhausted', 'canceled')`, string(f.State)) // as deliveries_failed says it
-	default:
+	case delivery.Delivered, delivery.Skipped:
 		arg(`d.state = ?`, string(f.State))
 	}
 	if f.Event != 0 {

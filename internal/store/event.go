@@ -88,7 +88,15 @@ func (tx *Tx) Echo(app string, t event.Type, user string, now time.Time) (wire.O
 			return metadata, err
 		}
 	}
-	_, err := row(tx.ctx, tx, `SELECT s.metadata`+subscriptionTables+`
+	// Of an app whose subscriptions have all expired, the search for the
+	// newest living one would walk through all of them.
+	var one int
+	ok, err := row(tx.ctx, tx, `SELECT 1 FROM subscriptions WHERE app = $1 AND event_type = $2 AND expires_at > $3 LIMIT 1`,
+		[]any{app, string(t), micros(now)}, &one)
+	if err != nil || !ok {
+		return nil, err
+	}
+	_, err = row(tx.ctx, tx, `SELECT s.metadata`+subscriptionTables+`
 		WHERE`+alive+`AND s.app = $2 AND s.event_type = $3 ORDER BY s.created_at DESC, s.id DESC LIMIT 1`,
 		[]any{micros(now), app, string(t)}, object{&metadata})
 	return metadata, err
@@ -150,11 +158,12 @@ func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) error {
 // Register implements event.Store.
 func (s *Store) Register(ctx context.Context, sub event.Subscription, now time.Time) (ok bool, err error) {
 	err = s.write(ctx, func(tx *Tx) error {
-		n, err := tx.exec(`INSERT INTO subscriptions (id, app, user_id, event_type, resource, metadata, token_id, grant_id, created_at)
-			SELECT $1, $2, $3, $4, $5, $6, t.id, t.grant_id, $7 FROM access_tokens t JOIN grants g ON g.id = t.grant_id
+		n, err := tx.exec(`INSERT INTO subscriptions (id, app, user_id, event_type, resource, metadata, token_id, grant_id, created_at, expires_at)
+			SELECT $1, $2, $3, $4, $5, $6, t.id, t.grant_id, $7, t.expires_at FROM access_tokens t JOIN grants g ON g.id = t.grant_id
 			WHERE t.id = $8 AND t.expires_at > $7 AND t.revoked_at = 0 AND g.revoked_at = 0
-			ON CONFLICT (user_id, event_type, app, resource) DO UPDATE SET metadata = excluded.metadata,
-				token_id = excluded.token_id, grant_id = excluded.grant_id, created_at = excluded.created_at, ended_at = 0`,
+			ON CONFLICT (user_id, event_type, resource, app) DO UPDATE SET metadata = excluded.metadata,
+				token_id = excluded.token_id, grant_id = excluded.grant_id, created_at = excluded.created_at,
+				expires_at = excluded.expires_at, ended_at = 0`,
 			tx.NextID(), sub.App, sub.User, string(sub.Type), sub.Resource, text(sub.Metadata), micros(now), sub.Token)
 		ok = n > 0
 		return err

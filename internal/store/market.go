@@ -119,20 +119,24 @@ func (tx *Tx) PutTransaction(t market.Transaction, event int64, now time.Time) e
 // EraseStep implements market.Tx.
 func (tx *Tx) EraseStep(user string, now time.Time) (events []int64, done bool, err error) {
 	// What the user wrote, and the private conversations with bots whole.
-	events, err = rows(tx.ctx, tx, scanID,
-		`SELECT event_id FROM messages WHERE user_id = $1 AND erased_at = 0
-		UNION SELECT m.event_id FROM conversations c JOIN messages m ON m.conversation = c.id
-			WHERE c.user_id = $1 AND c.type = 'BOT' AND m.erased_at = 0
-		ORDER BY 1 LIMIT $2`, user, eraseBatch)
-	if err != nil {
-		return nil, false, err
+	for _, q := range []string{
+		`SELECT event_id FROM messages WHERE user_id = $1 AND erased_at = 0 LIMIT $2`,
+		`SELECT m.event_id FROM conversations c JOIN messages m ON m.conversation = c.id
+			WHERE c.user_id = $1 AND c.type = 'BOT' AND m.erased_at = 0 LIMIT $2`,
+	} {
+		if events, err = rows(tx.ctx, tx, scanID, q, user, eraseBatch); err != nil {
+			return nil, false, err
+		}
+		if len(events) > 0 {
+			break
+		}
 	}
 	for _, e := range events {
 		if err := tx.eraseMessage(e, now); err != nil {
 			return nil, false, err
 		}
 	}
-	if len(events) == eraseBatch {
+	if len(events) > 0 {
 		return events, false, nil
 	}
 	token, ok, err := one(rows(tx.ctx, tx, scanText, `SELECT token FROM posts WHERE owner = $1 ORDER BY token LIMIT 1`, user))

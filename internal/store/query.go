@@ -34,13 +34,20 @@ type statements struct {
 
 func (s *statements) prepared(ctx context.Context, q string) (statement, error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if st, ok := s.m[q]; ok {
+	st, ok := s.m[q]
+	s.mu.Unlock()
+	if ok {
 		return st, nil
 	}
+	// Outside the lock: this may wait for a connection.
 	st, err := s.db.PrepareContext(ctx, q)
 	if err != nil {
 		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if other, ok := s.m[q]; ok {
+		return other, st.Close()
 	}
 	if s.m == nil {
 		s.m = map[string]*sql.Stmt{}

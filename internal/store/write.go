@@ -107,12 +107,12 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 	for _, w := range group {
 		before := tx.writes
 		w.err = guarded(w.run, tx)
-		if w.err == nil || tx.writes == before {
+		if w.err == nil || tx.writes == before && status.KindOf(w.err) != status.Internal {
 			continue
 		}
-		if err := s.control(ctx, "ROLLBACK"); err != nil {
-			return unavailable("roll back", err)
-		}
+		// The engine may have rolled back by itself (a full disk); then this
+		// fails, and the next BEGIN tells whether all is well again.
+		_ = s.control(ctx, "ROLLBACK")
 		if len(group) == 1 {
 			return w.err
 		}
@@ -139,7 +139,6 @@ func unavailable(what string, err error) error {
 func guarded(f func(*Tx) error, tx *Tx) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			tx.writes++ // whatever it had written must go
 			err = fmt.Errorf("panic in a transaction: %v\n%s", r, debug.Stack())
 		}
 	}()

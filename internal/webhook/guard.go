@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"syscall"
 
 	"code.dny.dev/ssrf"
@@ -35,15 +36,17 @@ func Loopback() []netip.Prefix {
 
 // NewGuard returns a guard that allows the given ranges besides the public ones.
 func NewGuard(allowed ...netip.Prefix) *Guard {
-	opts := []ssrf.Option{ssrf.WithAnyPort()}
+	var v4, v6 []netip.Prefix
 	for _, p := range allowed {
 		if p.Addr().Is4() {
-			opts = append(opts, ssrf.WithAllowedV4Prefixes(p))
+			v4 = append(v4, p)
 		} else {
-			opts = append(opts, ssrf.WithAllowedV6Prefixes(p))
+			v6 = append(v6, p)
 		}
 	}
-	return &Guard{allowed: allowed, address: ssrf.New(opts...)}
+	return &Guard{allowed: allowed, address: ssrf.New(
+		ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...),
+	)}
 }
 
 // CheckURL refuses an address that an app may not set, and says why.
@@ -79,7 +82,8 @@ func (g *Guard) CheckURL(field, raw string) error {
 // address reads a host that names its address; literal is false for a name
 // that must be resolved.
 func address(host string) (ip netip.Addr, literal bool) {
-	if host == "localhost" {
+	host = strings.TrimSuffix(strings.ToLower(host), ".")
+	if host == "localhost" || strings.HasSuffix(host, ".localhost") { // RFC 6761, 6.3
 		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), true
 	}
 	ip, err := netip.ParseAddr(host)

@@ -46,7 +46,7 @@ func eraseMessage(t *testing.T, open opener) {
 	event, found := l.eraseMessage("m")
 	same(t, "event", event, id)
 	same(t, "found", found, true)
-	if event, found := l.eraseMessage("m"); found || event != 0 {
+	if event, found := l.eraseMessage("m"); !found || event != id {
 		t.Errorf("again: event %d, found %t", event, found)
 	}
 	if _, found := l.eraseMessage("unknown"); found {

@@ -80,11 +80,13 @@ CREATE TABLE subscriptions (
   token_id   BIGINT NOT NULL REFERENCES access_tokens (id),
   grant_id   BIGINT NOT NULL REFERENCES grants (id),
   created_at BIGINT NOT NULL,
+  expires_at BIGINT NOT NULL, -- of the token when it was made; it may die before
   ended_at   BIGINT NOT NULL DEFAULT 0, -- by the app itself
-  UNIQUE (user_id, event_type, app, resource)
+  UNIQUE (user_id, event_type, resource, app)
 );
 CREATE INDEX subscriptions_app ON subscriptions (app, id);
 CREATE INDEX subscriptions_newest ON subscriptions (app, event_type, created_at);
+CREATE INDEX subscriptions_living ON subscriptions (app, event_type, expires_at);
 
 CREATE TABLE posts (
   token      TEXT PRIMARY KEY,
@@ -119,7 +121,7 @@ CREATE TABLE messages (
   payload      TEXT, -- NULL once erased
   erased_at    BIGINT NOT NULL DEFAULT 0
 );
-CREATE INDEX messages_conversation ON messages (conversation, event_id);
+CREATE INDEX messages_conversation ON messages (conversation, event_id) WHERE erased_at = 0;
 CREATE INDEX messages_user ON messages (user_id, event_id) WHERE erased_at = 0;
 
 CREATE TABLE transactions (
@@ -167,6 +169,7 @@ CREATE TABLE deliveries (
 CREATE INDEX deliveries_app ON deliveries (app, event_id);
 CREATE INDEX deliveries_pending ON deliveries (app, next_at, event_id) WHERE state = 'pending';
 CREATE INDEX deliveries_failed ON deliveries (state, event_id) WHERE state IN ('exhausted', 'canceled');
+CREATE INDEX deliveries_failed_app ON deliveries (app, state, event_id) WHERE state IN ('exhausted', 'canceled');
 
 CREATE TABLE attempts (
   event_id    BIGINT NOT NULL,
