@@ -47,7 +47,8 @@ func (s *statements) prepared(ctx context.Context, q string) (statement, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if other, ok := s.m[q]; ok {
-		return other, st.Close()
+		defer func() { _ = st.Close() }()
+		return other, nil
 	}
 	if s.m == nil {
 		s.m = map[string]*sql.Stmt{}
