@@ -66,6 +66,7 @@ type Access struct {
 
 	mu        sync.Mutex
 	endpoints map[string]endpoint // by app, until it changes
+	changes   int                 // of endpoints: what was read before the last may be out of date
 }
 
 // Options of Access.

@@ -2,7 +2,6 @@ package access
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/url"
@@ -438,11 +437,12 @@ func (a *Access) Endpoint(ctx context.Context, app string) (delivery.Endpoint, e
 	return e, nil
 }
 
-// loadEndpoint reads an app's endpoint and keeps it. The lock is held while
-// reading, so that a change in between cannot leave an old copy behind.
+// loadEndpoint reads an app's endpoint and keeps it, unless one was changed
+// meanwhile: an old copy must not stay behind.
 func (a *Access) loadEndpoint(ctx context.Context, slug string) (endpoint, error) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	changes := a.changes
+	a.mu.Unlock()
 	app, err := a.App(ctx, slug)
 	if err != nil {
 		return endpoint{}, err
@@ -467,18 +467,17 @@ func (a *Access) loadEndpoint(ctx context.Context, slug string) (endpoint, error
 	case app.EventURL == "":
 		e.Hold = "the app has no event URL"
 	}
-	a.endpoints[slug] = e
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changes == changes {
+		a.endpoints[slug] = e
+	}
 	return e, nil
 }
 
 func (a *Access) forget(app string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.changes++
 	delete(a.endpoints, app)
-}
-
-// Fingerprint shows which secret one holds without showing it.
-func Fingerprint(secret string) string {
-	sum := sha256.Sum256([]byte(secret))
-	return base64.RawURLEncoding.EncodeToString(sum[:6])
 }

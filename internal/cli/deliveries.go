@@ -122,18 +122,18 @@ func (s showCmd) Run(ctx context.Context, c *call) (err error) {
 	var b strings.Builder
 	_, _ = fmt.Fprintf(&b, "%s\n  %s for %s, happened %s\n  %s after %d attempts", v.ID, v.Type, v.App, v.At, v.State, v.Attempts)
 	if v.Reason != "" {
-		_, _ = fmt.Fprintf(&b, ": %s", v.Reason)
+		_, _ = fmt.Fprintf(&b, ": %s", plain(v.Reason))
 	}
 	if v.NextAt != "" {
 		_, _ = fmt.Fprintf(&b, "\n  next attempt %s", v.NextAt)
 	}
 	b.WriteString("\n")
 	for _, a := range attempts {
-		_, _ = fmt.Fprintf(&b, "\nattempt %d at %s, because: %s\n%s\n", a.N, stamp(a.At), a.Why, indent(a.Request))
+		_, _ = fmt.Fprintf(&b, "\nattempt %d at %s, because: %s\n%s\n", a.N, stamp(a.At), plain(a.Why), indent(a.Request))
 		if a.Status != 0 {
 			_, _ = fmt.Fprintf(&b, "  answered %d in %s\n%s", a.Status, a.Duration.Round(time.Millisecond), indent(string(bytes.ToValidUTF8(a.Answer, []byte("\uFFFD")))))
 		} else {
-			_, _ = fmt.Fprintf(&b, "  %s after %s\n", a.Error, a.Duration.Round(time.Millisecond))
+			_, _ = fmt.Fprintf(&b, "  %s after %s\n", plain(a.Error), a.Duration.Round(time.Millisecond))
 		}
 	}
 	_, err = io.WriteString(c.Out, b.String())

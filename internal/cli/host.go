@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openkenar/openkenar/internal/server"
 	"github.com/openkenar/openkenar/internal/status"
 )
 
@@ -102,7 +103,7 @@ func (f hostFlags) hostKey(c *call) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("no host key: set OPENKENAR_HOST_KEY, --host-key-file or --data: %w", err)
 		}
-		keys = strings.Fields(string(text))
+		keys = server.SplitKeys(string(text))
 	}
 	if len(keys) == 0 {
 		return "", errors.New("no host key: the file is empty")

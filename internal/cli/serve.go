@@ -36,7 +36,7 @@ func hostKeys(c *call, file string) []string {
 	if file != "" {
 		return nil
 	}
-	return strings.FieldsFunc(c.env[envHostKey], func(r rune) bool { return r == ',' || r == ' ' })
+	return server.SplitKeys(c.env[envHostKey])
 }
 
 type devCmd struct {

@@ -20,10 +20,11 @@ type Chores interface {
 	RedeliverStep(ctx context.Context, why string, now time.Time) (apps []string, more bool, err error)
 }
 
-// Sweep is a place in the sweep of one revoked grant; zero: the next grant.
+// Sweep is a place in a pass over one app's pending deliveries, for all its
+// grants that were revoked when the pass began; zero: the next app.
 type Sweep struct {
-	Grant  int64
 	App    string
+	Grants map[int64]bool
 	NextAt time.Time
 	Event  int64
 }

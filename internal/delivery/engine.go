@@ -18,9 +18,12 @@ const (
 	maxHeld = 32 << 10
 	// outcomesWaiting is how many outcomes may wait to be recorded.
 	outcomesWaiting = 4096
+)
 
-	reasonRevoked = "the user took the app's access away"
-	reasonErased  = "the content was deleted"
+// Reasons why a delivery is canceled.
+const (
+	ReasonRevoked = "the user took the app's access away"
+	ReasonErased  = "the content was deleted"
 )
 
 // Engine owns the lanes. Make it with New, Start it once, Stop it once.
@@ -132,7 +135,7 @@ func (e *Engine) lane(app string) *lane {
 	defer e.mu.Unlock()
 	l, ok := e.lanes[app]
 	if !ok {
-		l = &lane{engine: e, app: app, waiting: map[string][]Delivery{}, held: map[ID]struct{}{}}
+		l = &lane{engine: e, app: app, waiting: map[string][]Delivery{}, held: map[ID]int{}, again: map[ID]struct{}{}}
 		e.lanes[app] = l
 	}
 	return l
@@ -163,12 +166,12 @@ func (e *Engine) Wake(app string) {
 // canceled behind the answer.
 func (e *Engine) Revoke(ctx context.Context, grant int64) error {
 	defer e.chores()
-	return e.gate.close(ctx, grant, reasonRevoked, time.Now())
+	return e.gate.close(ctx, grant, ReasonRevoked, time.Now())
 }
 
 // Erase silences the deliveries of an event whose content was deleted.
 func (e *Engine) Erase(ctx context.Context, event int64) error {
-	return e.gate.close(ctx, event, reasonErased, time.Now())
+	return e.gate.close(ctx, event, ReasonErased, time.Now())
 }
 
 // Settle waits until nothing that is due now is left to do.

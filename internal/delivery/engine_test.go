@@ -30,6 +30,8 @@ type world struct {
 
 	mu       sync.Mutex
 	hold     string
+	asked    func() // after an endpoint was looked up, before the answer is used
+	recorded func() // after outcomes are on disk, before the engine knows
 	sends    []send
 	inFlight map[string]int // by order key, to see that it never exceeds one
 	most     int
@@ -77,7 +79,7 @@ func (w *world) open(dir string) {
 		w.t.Fatal(err)
 	}
 	w.engine, err = delivery.New(delivery.Options{
-		Store: w.store, Endpoints: w, Client: webhook.NewClient(webhook.Options{Transport: w}),
+		Store: slowStore{w.store, w}, Endpoints: w, Client: webhook.NewClient(webhook.Options{Transport: w}),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -105,8 +107,38 @@ func (w *world) close() {
 // Endpoint implements delivery.Endpoints.
 func (w *world) Endpoint(_ context.Context, app string) (delivery.Endpoint, error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	return delivery.Endpoint{URL: "https://" + app + ".test/hook", Hold: w.hold}, nil
+	e := delivery.Endpoint{URL: "https://" + app + ".test/hook", Hold: w.hold}
+	asked := w.asked
+	w.mu.Unlock()
+	if asked != nil {
+		asked()
+	}
+	return e, nil
+}
+
+// slowStore is the ledger, with a moment between the commit of outcomes and
+// its answer.
+type slowStore struct {
+	*store.Store
+	w *world
+}
+
+// Record implements delivery.Store.
+func (s slowStore) Record(ctx context.Context, outcomes []delivery.Outcome) error {
+	err := s.Store.Record(ctx, outcomes)
+	s.w.mu.Lock()
+	recorded := s.w.recorded
+	s.w.mu.Unlock()
+	if recorded != nil {
+		recorded()
+	}
+	return err
+}
+
+// once returns a function that does f the first time it is called.
+func once(f func()) func() {
+	var o sync.Once
+	return func() { o.Do(f) }
 }
 
 // RoundTrip plays the apps.
@@ -558,5 +590,49 @@ func TestRedeliver(t *testing.T) {
 			w.state(id, delivery.Delivered)
 		}
 		w.audited()
+	})
+}
+
+func TestResumedWhileFoundPaused(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.mu.Lock()
+		w.hold = "the app is paused"
+		w.asked = once(func() { // the sender has read "paused", and not yet acted on it
+			w.mu.Lock()
+			w.hold = ""
+			w.mu.Unlock()
+			w.engine.Wake("app")
+			synctest.Wait()
+		})
+		w.mu.Unlock()
+		id := w.happen("app", "t1", 0)
+		w.settle()
+		w.state(id, delivery.Delivered)
+	})
+}
+
+func TestRedeliveredBeforeTheOutcomeIsKnown(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.respond(func(_ context.Context, n int, _ *http.Request) (int, http.Header) {
+			if n == 1 {
+				return 410, nil
+			}
+			return 200, nil
+		})
+		var id delivery.ID
+		ready := make(chan struct{})
+		w.mu.Lock()
+		w.recorded = once(func() { // the outcome is on disk, and the lane still holds the delivery
+			<-ready
+			if _, err := w.log.Redeliver(w.t.Context(), id); err != nil {
+				t.Error(err)
+			}
+			synctest.Wait()
+		})
+		w.mu.Unlock()
+		id = w.happen("app", "t1", 0)
+		close(ready)
+		w.settle()
+		w.state(id, delivery.Delivered)
 	})
 }

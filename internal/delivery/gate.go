@@ -1,28 +1,31 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
+
+	"github.com/openkenar/openkenar/internal/webhook"
 )
 
-// closedFor is how long the gate remembers what it closed. What is read from
-// the ledger later comes marked as revoked; this covers only copies that lanes
-// held at that moment, which live minutes at most.
-const closedFor = time.Hour
+// closedFor is how long, at least, the gate remembers what it closed. What is
+// read from the ledger later comes marked as revoked; this covers the copies
+// that lanes held at that moment: at worst a whole lane of one order key, each
+// of which times out.
+const closedFor = (laneItems + 1) * webhook.Timeout
 
 // gate stands before every send. Closing a grant or an event ends the sends
 // under way that rest on it and lets no other through; when Close returns,
 // there is silence.
 type gate struct {
-	mu     sync.Mutex
-	closed map[int64]closing // by grant or event id: both come from one sequence
-	inside map[*pass]struct{}
-}
-
-type closing struct {
-	reason string
-	at     time.Time
+	mu sync.Mutex
+	// Why it is closed, by grant or event id: both come from one sequence. Two
+	// generations, so that forgetting costs nothing: closings go into the
+	// newer, which becomes the older after closedFor.
+	newer, older map[int64]string
+	since        time.Time // of the newer
+	inside       map[*pass]struct{}
 }
 
 // pass is one send that is under way.
@@ -33,7 +36,7 @@ type pass struct {
 }
 
 func newGate() *gate {
-	return &gate{closed: map[int64]closing{}, inside: map[*pass]struct{}{}}
+	return &gate{newer: map[int64]string{}, inside: map[*pass]struct{}{}}
 }
 
 // enter lets a send through, or says why not. The context ends when the gate
@@ -61,25 +64,17 @@ func (g *gate) leave(p *pass, d Delivery) (refusal string) {
 }
 
 func (g *gate) refusal(d Delivery) string {
-	if c, ok := g.closed[d.ID.Event]; ok {
-		return c.reason
-	}
-	if d.Grant != 0 {
-		return g.closed[d.Grant].reason
-	}
-	return ""
+	return cmp.Or(g.newer[d.ID.Event], g.older[d.ID.Event], g.newer[d.Grant], g.older[d.Grant])
 }
 
 // close shuts the gate for a grant or an event and waits for the sends under
 // way that rest on it.
 func (g *gate) close(ctx context.Context, id int64, reason string, now time.Time) error {
 	g.mu.Lock()
-	for old, c := range g.closed {
-		if now.Sub(c.at) > closedFor {
-			delete(g.closed, old)
-		}
+	if now.Sub(g.since) > closedFor {
+		g.older, g.newer, g.since = g.newer, map[int64]string{}, now
 	}
-	g.closed[id] = closing{reason: reason, at: now}
+	g.newer[id] = reason
 	var waiting []*pass
 	for p := range g.inside {
 		if p.grant == id || p.event == id {

@@ -31,13 +31,15 @@ type lane struct {
 	mu      sync.Mutex
 	ready   []Delivery            // the next of each order key
 	waiting map[string][]Delivery // by order key that is ready or being sent: those after it
-	held    map[ID]struct{}       // in memory: queued, being sent, or not yet recorded
+	held    map[ID]int            // in memory: queued, being sent, or not yet recorded; with the attempts known
 	bytes   int
 	sending int
 
 	behind  bool
 	filling bool
+	again   map[ID]struct{} // held, and put back in the ledger since
 	parked  bool            // the app may not be called now
+	wakes   int             // calls of wake: what was found out before the last is out of date
 	settled map[ID]struct{} // recorded since the fill under way began
 	wakeAt  time.Time       // when the ledger's next delivery falls due; zero: unknown or none
 	timer   *time.Timer
@@ -62,6 +64,7 @@ func (l *lane) offer(d Delivery) {
 func (l *lane) wake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.wakes++
 	l.parked, l.behind, l.wakeAt = false, true, time.Time{}
 	l.fill()
 }
@@ -75,7 +78,7 @@ func (l *lane) room() int {
 }
 
 func (l *lane) push(d Delivery) {
-	l.held[d.ID] = struct{}{}
+	l.held[d.ID] = d.Attempts
 	l.engine.held.Add(1)
 	l.bytes += len(d.Body)
 	if queue, busy := l.waiting[d.Key]; busy {
@@ -97,9 +100,9 @@ func (l *lane) drop(d Delivery) {
 // not its share of sends under way.
 func (l *lane) dispatch() {
 	for l.sending < laneSends && len(l.ready) > 0 && !l.parked && !l.engine.stopping() {
-		d := l.pop()
+		d, wakes := l.pop(), l.wakes
 		l.sending++
-		l.engine.senders.Go(func() { l.send(d) })
+		l.engine.senders.Go(func() { l.send(d, wakes) })
 	}
 }
 
@@ -112,8 +115,9 @@ func (l *lane) pop() Delivery {
 	return d
 }
 
-// send attempts d and then whatever else is ready.
-func (l *lane) send(d Delivery) {
+// send attempts d and then whatever else is ready. wakes is the lane's count
+// when d was taken.
+func (l *lane) send(d Delivery, wakes int) {
 	for {
 		out, hold := l.engine.attempt(d)
 		if out != nil {
@@ -128,6 +132,10 @@ func (l *lane) send(d Delivery) {
 		if out == nil {
 			l.drop(d)
 			l.park(hold)
+			if l.wakes != wakes { // woken since the app was found to be on hold
+				l.parked = false
+				l.fill()
+			}
 		}
 		if l.parked || l.engine.stopping() || len(l.ready) == 0 {
 			l.sending--
@@ -136,7 +144,7 @@ func (l *lane) send(d Delivery) {
 			l.mu.Unlock()
 			return
 		}
-		d = l.pop()
+		d, wakes = l.pop(), l.wakes
 		l.mu.Unlock()
 	}
 }
@@ -172,6 +180,10 @@ func (l *lane) recorded(d Delivery, out Outcome) {
 	}
 	if out.State == Pending {
 		l.alarm(out.NextAt)
+	}
+	if _, ok := l.again[d.ID]; ok {
+		delete(l.again, d.ID)
+		l.behind = true
 	}
 	l.fill()
 	l.tellIdle()
@@ -232,13 +244,7 @@ func (l *lane) read() {
 		if len(due) == limit {
 			l.behind = true
 		}
-		for _, d := range due {
-			_, held := l.held[d.ID]
-			_, settled := l.settled[d.ID]
-			if !held && !settled {
-				l.push(d)
-			}
-		}
+		l.take(due)
 		if !next.IsZero() {
 			l.alarm(next)
 		}
@@ -247,6 +253,26 @@ func (l *lane) read() {
 	l.filling = false
 	l.settled = nil
 	l.tellIdle()
+}
+
+// take queues what was read and is not held already.
+func (l *lane) take(due []Delivery) {
+	for _, d := range due {
+		attempts, held := l.held[d.ID]
+		_, settled := l.settled[d.ID]
+		switch {
+		case held && d.Attempts != attempts:
+			// Its outcome is on disk, and it was put back since: look again
+			// once this copy is gone.
+			l.again[d.ID] = struct{}{}
+		case held || settled:
+		case l.room() == 0:
+			l.behind = true
+			return
+		default:
+			l.push(d)
+		}
+	}
 }
 
 // look reads what is due, and when nothing more is, what comes next.

@@ -20,7 +20,7 @@ type hold struct{ until time.Time }
 func (e *Engine) attempt(d Delivery) (*Outcome, hold) {
 	ctx := e.ctx
 	if d.Revoked {
-		return canceled(d, reasonRevoked), hold{}
+		return canceled(d, ReasonRevoked), hold{}
 	}
 	endpoint, err := e.endpoints.Endpoint(ctx, d.ID.App)
 	if err != nil {

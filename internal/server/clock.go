@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -51,11 +52,15 @@ type devClock struct {
 // Advance implements hostapi.Clock. The clock goes from one due delivery to
 // the next, so that each is attempted at its own time and its retries follow
 // from there.
-func (d devClock) Advance(ctx context.Context, by time.Duration) (time.Time, error) {
+func (d devClock) Advance(ctx context.Context, by time.Duration) (now time.Time, err error) {
 	c := d.clock
 	c.moving.Lock()
 	defer c.moving.Unlock()
 	target := c.Now().Add(by)
+	// Also when it breaks off on the way: time does not go back at a restart.
+	defer func() {
+		err = errors.Join(err, d.store.SetSetting(context.WithoutCancel(ctx), clockOffset, strconv.FormatInt(c.offset.Load(), 10)))
+	}()
 	if err := d.engine.Settle(ctx); err != nil {
 		return c.Now(), err
 	}
@@ -77,7 +82,7 @@ func (d devClock) Advance(ctx context.Context, by time.Duration) (time.Time, err
 	if err := d.settle(ctx); err != nil {
 		return c.Now(), err
 	}
-	return c.Now(), d.store.SetSetting(ctx, clockOffset, strconv.FormatInt(c.offset.Load(), 10))
+	return c.Now(), nil
 }
 
 func (d devClock) settle(ctx context.Context) error {

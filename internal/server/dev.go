@@ -78,27 +78,37 @@ type DevUser struct {
 	AccessToken string `json:"access_token"`
 }
 
-// makeWorld makes what is missing of the demo world and writes dev.json.
-func (s *Server) makeWorld(ctx context.Context) error {
-	for _, file := range []string{devFile, devEnvFile} { // an old one must not be taken for this start's
+// forgetWorld removes what an earlier start wrote: it must not be taken for
+// this start's.
+func (s *Server) forgetWorld() error {
+	for _, file := range []string{devFile, devEnvFile} {
 		if err := os.Remove(filepath.Join(s.o.Data, file)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
+	return nil
+}
+
+// makeWorld makes what is missing of the demo world and returns it.
+func (s *Server) makeWorld(ctx context.Context) (info DevInfo, err error) {
 	app, err := s.makeApp(ctx)
 	if err != nil {
-		return err
+		return info, err
 	}
 	if err := s.makePeople(ctx); err != nil {
-		return err
+		return info, err
 	}
-	info, err := s.devSecrets(ctx)
-	if err != nil {
-		return err
+	if info, err = s.devSecrets(ctx); err != nil {
+		return info, err
 	}
 	info.BaseURL, info.HostKey = "http://"+s.Addr(), s.keys.list[0]
 	info.PostToken, info.ConversationID, info.BotConversationID = demoPost, demoConversation, demoBotConversation
 	info.App.Slug, info.App.IdentificationKey, info.App.RedirectURI = demoApp, app.IdentificationKey, app.RedirectURIs[0]
+	return info, nil
+}
+
+// tell writes the demo world to dev.env and dev.json: everything is ready.
+func (s *Server) tell(info DevInfo) error {
 	content, err := json.MarshalIndent(info, "", "  ")
 	if err != nil {
 		return err
@@ -175,7 +185,7 @@ func (s *Server) makeApp(ctx context.Context) (access.App, error) {
 // they are there already: what was changed in the world stays changed.
 func (s *Server) makePeople(ctx context.Context) error {
 	for user, phone := range map[string]string{demoSeller: "09120000001", demoBuyer: "09120000002"} {
-		if _, err := s.market.User(ctx, user); status.KindOf(err) == status.NotFound && err != nil {
+		if _, err := s.market.User(ctx, user); status.KindOf(err) == status.NotFound {
 			if _, err := s.market.PutUser(ctx, market.User{ID: user, Phone: phone}); err != nil {
 				return err
 			}

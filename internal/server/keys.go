@@ -1,15 +1,20 @@
 package server
 
 import (
+	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"unicode"
 
 	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/store"
 )
 
 const (
@@ -25,6 +30,11 @@ type hostKeys struct {
 	made string // the file of a key that was just made
 }
 
+// SplitKeys takes keys apart that stand on lines of their own or behind commas.
+func SplitKeys(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+}
+
 func loadHostKeys(o Options, log *slog.Logger) (hostKeys, error) {
 	k := hostKeys{list: o.HostKeys}
 	if len(k.list) == 0 {
@@ -38,13 +48,13 @@ func loadHostKeys(o Options, log *slog.Logger) (hostKeys, error) {
 				k.made = filepath.Join(o.Data, hostKeyFile)
 				log.Info("a host key was made", "file", k.made)
 			}
-			k.list = strings.Fields(text)
+			k.list = SplitKeys(text)
 		} else {
 			text, err := os.ReadFile(file) //nolint:gosec // the operator names the file
 			if err != nil {
 				return k, fmt.Errorf("host key: %w", err)
 			}
-			k.list = strings.Fields(string(text))
+			k.list = SplitKeys(string(text))
 		}
 	}
 	if len(k.list) == 0 {
@@ -58,10 +68,25 @@ func loadHostKeys(o Options, log *slog.Logger) (hostKeys, error) {
 	return k, nil
 }
 
-func loadKeyring(o Options, log *slog.Logger) (*access.Keyring, error) {
+const (
+	masterCheck   = "master_key_check" // the setting that only the ledger's own master key opens
+	masterPurpose = "master key check"
+)
+
+// loadKeyring takes the master key, and refuses one that is not the ledger's:
+// with another, every app would know every user under another id, and no
+// sealed secret could be read.
+func loadKeyring(ctx context.Context, o Options, s *store.Store, log *slog.Logger) (*access.Keyring, error) {
+	check, err := s.Setting(ctx, masterCheck)
+	if err != nil {
+		return nil, err
+	}
 	text := o.MasterKey
 	if text == "" {
 		file := filepath.Join(o.Data, masterKeyFile)
+		if _, err := os.Stat(file); check != "" && errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("master key: %s is gone and OPENKENAR_MASTER_KEY is not set; this ledger was made with one of them: bring it back", file)
+		}
 		kept, made, err := keptSecret(file, access.NewMasterKey)
 		if err != nil {
 			return nil, fmt.Errorf("master key: %w", err)
@@ -71,7 +96,22 @@ func loadKeyring(o Options, log *slog.Logger) (*access.Keyring, error) {
 		}
 		text = kept
 	}
-	return access.NewKeyring(text)
+	keyring, err := access.NewKeyring(text)
+	if err != nil {
+		return nil, err
+	}
+	if check == "" {
+		sealed := base64.StdEncoding.EncodeToString(keyring.Seal(masterPurpose, []byte(masterCheck)))
+		return keyring, s.SetSetting(ctx, masterCheck, sealed)
+	}
+	sealed, err := base64.StdEncoding.DecodeString(check)
+	if err == nil {
+		_, err = keyring.Open(masterPurpose, sealed)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("master key: it is not the one that this ledger was made with; bring that one back: %w", err)
+	}
+	return keyring, nil
 }
 
 // keptSecret reads a secret from a file, or makes it and keeps it there.
@@ -99,5 +139,17 @@ func writePrivate(file string, content []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return nil
+	return syncDir(filepath.Dir(file))
+}
+
+// syncDir makes a renaming in a directory outlast a power cut.
+func syncDir(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil // has no such thing
+	}
+	d, err := os.Open(dir) //nolint:gosec // the data directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }

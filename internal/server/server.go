@@ -108,7 +108,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if s.keys, err = loadHostKeys(o, s.log); err != nil {
 		return nil, err
 	}
-	if s.keyring, err = loadKeyring(o, s.log); err != nil {
+	if s.keyring, err = loadKeyring(ctx, o, s.store, s.log); err != nil {
 		return nil, err
 	}
 	return s, s.wire()
@@ -200,6 +200,11 @@ func (s *Server) faces(open, host http.Handler) http.Handler {
 
 // Start begins to deliver and to listen, and in dev mode makes the demo world.
 func (s *Server) Start(ctx context.Context) (err error) {
+	if s.o.Dev != nil {
+		if err := s.forgetWorld(); err != nil {
+			return err
+		}
+	}
 	var listen net.ListenConfig
 	if s.listener, err = listen.Listen(ctx, "tcp", cmp.Or(s.o.Listen, DefaultListen)); err != nil {
 		return fmt.Errorf("listen: %w; choose another address with --listen", err)
@@ -226,13 +231,16 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		serving.Wait()
 		return err
 	})
-	if s.o.Dev != nil {
-		if err := s.makeWorld(ctx); err != nil {
-			return fmt.Errorf("make the demo world: %w", err)
-		}
+	if s.o.Dev == nil {
+		s.ready.Store(true)
+		return nil
+	}
+	world, err := s.makeWorld(ctx)
+	if err != nil {
+		return fmt.Errorf("make the demo world: %w", err)
 	}
 	s.ready.Store(true)
-	return nil
+	return s.tell(world)
 }
 
 // Addr returns the address that Start listens on.

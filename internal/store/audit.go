@@ -33,18 +33,18 @@ var auditParts = []auditPart{
 	{"events", `SELECT e.id, e.deliveries, e.skips,
 			(SELECT count(*) FROM deliveries d WHERE d.event_id = e.id AND d.state <> 'skipped'),
 			(SELECT count(*) FROM deliveries d WHERE d.event_id = e.id AND d.state = 'skipped')
-		FROM events e WHERE e.id > $1 AND $2 = $2 ORDER BY e.id LIMIT $3`, scanAuditedEvent},
+		FROM events e WHERE e.id > $1 AND e.id <= $4 AND $2 = $2 ORDER BY e.id LIMIT $3`, scanAuditedEvent},
 	{"deliveries", `SELECT d.event_id, d.app, d.state, d.reason, d.attempts, d.next_at,
 			(SELECT count(*) FROM events e WHERE e.id = d.event_id),
 			(SELECT count(*) FROM attempts a WHERE a.event_id = d.event_id AND a.app = d.app),
 			(SELECT count(*) FROM attempts a WHERE a.event_id = d.event_id AND a.app = d.app AND a.status BETWEEN 200 AND 299)
-		FROM deliveries d WHERE (d.event_id, d.app) > ($1, $2) ORDER BY d.event_id, d.app LIMIT $3`, scanAuditedDelivery},
+		FROM deliveries d WHERE (d.event_id, d.app) > ($1, $2) AND d.event_id <= $4 ORDER BY d.event_id, d.app LIMIT $3`, scanAuditedDelivery},
 	{"messages", `SELECT m.event_id, m.id, (SELECT count(*) FROM events e WHERE e.id = m.event_id)
-		FROM messages m WHERE m.event_id > $1 AND $2 = $2 ORDER BY m.event_id LIMIT $3`, scanAuditedThing("message")},
+		FROM messages m WHERE m.event_id > $1 AND $4 = $4 AND $2 = $2 ORDER BY m.event_id LIMIT $3`, scanAuditedThing("message")},
 	{"posts", `SELECT p.event_id, p.token, (SELECT count(*) FROM events e WHERE e.id = p.event_id)
-		FROM posts p WHERE p.token > $2 AND $1 = $1 ORDER BY p.token LIMIT $3`, scanAuditedThing("post")},
+		FROM posts p WHERE p.token > $2 AND $4 = $4 AND $1 = $1 ORDER BY p.token LIMIT $3`, scanAuditedThing("post")},
 	{"transactions", `SELECT t.event_id, t.id, (SELECT count(*) FROM events e WHERE e.id = t.event_id)
-		FROM transactions t WHERE t.id > $2 AND $1 = $1 ORDER BY t.id LIMIT $3`, scanAuditedThing("transaction")},
+		FROM transactions t WHERE t.id > $2 AND $4 = $4 AND $1 = $1 ORDER BY t.id LIMIT $3`, scanAuditedThing("transaction")},
 }
 
 func scanAuditedEvent(r scanner) (audited, error) {
@@ -119,11 +119,15 @@ func (s *Store) Audit(ctx context.Context, progress func(rows int64)) (delivery.
 		delivery.Pending: &audit.Pending, delivery.Delivered: &audit.Delivered, delivery.Exhausted: &audit.Exhausted,
 		delivery.Canceled: &audit.Canceled, delivery.Skipped: &audit.Skipped,
 	}
-	seen := int64(0)
+	var last, seen int64 // what happens after last is not counted
+	if _, err := row(ctx, &s.reading, `SELECT coalesce(max(last), 0) FROM
+		(SELECT max(id) AS last FROM events UNION ALL SELECT max(event_id) FROM deliveries) AS ids`, nil, &last); err != nil {
+		return audit, fmt.Errorf("audit events: %w", err)
+	}
 	for _, part := range auditParts {
 		at := audited{at: -1}
 		for {
-			window, err := rows(ctx, &s.reading, part.scan, part.query, at.at, at.app, auditWindow)
+			window, err := rows(ctx, &s.reading, part.scan, part.query, at.at, at.app, auditWindow, last)
 			if err != nil {
 				return audit, fmt.Errorf("audit %s: %w", part.name, err)
 			}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/wire"
@@ -21,8 +22,6 @@ const (
 	sweepWindow = 1000
 	// redeliverWindow is how many deliveries a step of a redelivery looks at.
 	redeliverWindow = 500
-
-	reasonRevoked = "the user took the app's access away"
 )
 
 func scanDue(r scanner) (delivery.Delivery, error) {
@@ -115,10 +114,8 @@ func (tx *Tx) record(o delivery.Outcome) error {
 // once, in the order of their index, so that a sweep of a million costs a
 // thousand short transactions and no scan of the rest.
 func (s *Store) SweepStep(ctx context.Context, at delivery.Sweep, now time.Time) (next delivery.Sweep, more bool, err error) {
-	if at.Grant == 0 {
-		ok, err := row(ctx, &s.reading, `SELECT id, app FROM grants WHERE revoked_at <> 0 AND swept_at = 0 ORDER BY id LIMIT 1`,
-			nil, &at.Grant, &at.App)
-		if err != nil || !ok {
+	if at.App == "" {
+		if at, err = s.nextSweep(ctx); err != nil || at.App == "" {
 			return delivery.Sweep{}, false, err
 		}
 	}
@@ -132,11 +129,11 @@ func (s *Store) SweepStep(ctx context.Context, at delivery.Sweep, now time.Time)
 		}
 		for _, w := range window {
 			next.NextAt, next.Event = w.NextAt, w.Event
-			if w.Grant != at.Grant {
+			if !at.Grants[w.grant] {
 				continue
 			}
 			if err := tx.run(`UPDATE deliveries SET state = 'canceled', reason = $3, next_at = 0, why = '', finished_at = $4
-				WHERE event_id = $1 AND app = $2 AND state = 'pending'`, w.Event, at.App, reasonRevoked, micros(now)); err != nil {
+				WHERE event_id = $1 AND app = $2 AND state = 'pending'`, w.Event, at.App, delivery.ReasonRevoked, micros(now)); err != nil {
 				return err
 			}
 		}
@@ -144,14 +141,47 @@ func (s *Store) SweepStep(ctx context.Context, at delivery.Sweep, now time.Time)
 			return nil
 		}
 		next = delivery.Sweep{}
-		return tx.run(`UPDATE grants SET swept_at = $2 WHERE id = $1`, at.Grant, micros(now))
+		for grant := range at.Grants {
+			if err := tx.run(`UPDATE grants SET swept_at = $2 WHERE id = $1`, grant, micros(now)); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	return next, true, err
 }
 
-func scanSwept(r scanner) (w delivery.Sweep, err error) {
+// nextSweep returns the start of a pass; its App is "" when nothing is left to
+// sweep.
+func (s *Store) nextSweep(ctx context.Context) (at delivery.Sweep, err error) {
+	grants, err := rows(ctx, &s.reading, scanUnswept,
+		`SELECT id, app FROM grants WHERE revoked_at <> 0 AND swept_at = 0 ORDER BY id LIMIT $1`, sweepWindow)
+	if err != nil || len(grants) == 0 {
+		return at, err
+	}
+	at = delivery.Sweep{App: grants[0].App, Grants: map[int64]bool{}}
+	for _, g := range grants {
+		if g.App == at.App {
+			at.Grants[g.ID] = true
+		}
+	}
+	return at, nil
+}
+
+func scanUnswept(r scanner) (g access.Grant, err error) {
+	err = r.Scan(&g.ID, &g.App)
+	return g, err
+}
+
+// swept is a delivery that a sweep passes.
+type swept struct {
+	delivery.Sweep
+	grant int64
+}
+
+func scanSwept(r scanner) (w swept, err error) {
 	var next int64
-	err = r.Scan(&w.Event, &next, &w.Grant)
+	err = r.Scan(&w.Event, &next, &w.grant)
 	w.NextAt = moment(next)
 	return w, err
 }
@@ -259,8 +289,8 @@ func (s *Store) PutBack(ctx context.Context, id delivery.ID, why string, now tim
 		if _, err := row(tx.ctx, tx, `SELECT erased_at FROM events WHERE id = $1`, []any{id.Event}, &erased); err != nil {
 			return err
 		}
-		if refusal = reasonRevoked; erased != 0 {
-			refusal = reasonErased
+		if refusal = delivery.ReasonRevoked; erased != 0 {
+			refusal = delivery.ReasonErased
 		}
 		return nil
 	})

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/url"
-	"os"
-	"syscall"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -82,18 +80,4 @@ func (d dialect) checkVersion(ctx context.Context, db *sql.DB) error {
 		return fmt.Errorf("the schema is at migration %d, this program needs %d: start the server of this version once", have, want)
 	}
 	return nil
-}
-
-// lockDir keeps a second server off the same ledger. The lock ends with the
-// process, however it ends.
-func lockDir(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names the directory
-	if err != nil {
-		return nil, fmt.Errorf("open the lock: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("another openkenar runs on this data (lock %s): stop it, or choose another --data", path)
-	}
-	return f, nil
 }

@@ -41,7 +41,7 @@ func (s dated) at(now time.Time) (event.Subscription, time.Time) {
 		at  time.Time
 		why string
 	}{
-		{s.grantRevoked, reasonRevoked},
+		{s.grantRevoked, delivery.ReasonRevoked},
 		{s.tokenRevoked, "the access token was revoked"},
 		{s.ended, "the app ended its subscription"},
 	} {
@@ -97,7 +97,7 @@ func (tx *Tx) Echo(app string, t event.Type, user string, now time.Time) (wire.O
 		return nil, err
 	}
 	_, err = row(tx.ctx, tx, `SELECT s.metadata`+subscriptionTables+`
-		WHERE`+alive+`AND s.app = $2 AND s.event_type = $3 ORDER BY s.created_at DESC, s.id DESC LIMIT 1`,
+		WHERE`+alive+`AND s.app = $2 AND s.event_type = $3 AND s.expires_at > $1 ORDER BY s.created_at DESC, s.id DESC LIMIT 1`,
 		[]any{micros(now), app, string(t)}, object{&metadata})
 	return metadata, err
 }
@@ -181,7 +181,7 @@ func (s *Store) PostOwner(ctx context.Context, token string) (owner string, ok b
 func (s *Store) AppSubscriptions(ctx context.Context, app string, after int64, limit int, now time.Time) ([]event.Subscription, error) {
 	all, err := rows(ctx, &s.reading, scanSubscription,
 		`SELECT `+subscriptionColumns+subscriptionTables+`
-		WHERE`+alive+`AND s.app = $2 AND s.id > $3 ORDER BY s.id LIMIT $4`, micros(now), app, after, limit)
+		WHERE`+alive+`AND s.app = $2 AND s.id > $3 AND s.expires_at > $1 ORDER BY s.id LIMIT $4`, micros(now), app, after, limit)
 	if err != nil {
 		return nil, err
 	}

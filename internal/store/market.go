@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/wire"
 )
@@ -176,9 +177,6 @@ func scanText(r scanner) (s string, err error) {
 	return s, err
 }
 
-// reasonErased explains the deliveries of what was deleted.
-const reasonErased = "the content was deleted"
-
 // eraseEvent erases an event's payload and what apps answered to it, and
 // cancels what was not sent yet.
 func (tx *Tx) eraseEvent(id int64, now time.Time) error {
@@ -186,7 +184,7 @@ func (tx *Tx) eraseEvent(id int64, now time.Time) error {
 		return err
 	}
 	if err := tx.run(`UPDATE deliveries SET state = 'canceled', reason = $2, next_at = 0, why = '', finished_at = $3
-		WHERE event_id = $1 AND state = 'pending'`, id, reasonErased, micros(now)); err != nil {
+		WHERE event_id = $1 AND state = 'pending'`, id, delivery.ReasonErased, micros(now)); err != nil {
 		return err
 	}
 	return tx.run(`UPDATE attempts SET answer = NULL WHERE event_id = $1`, id)

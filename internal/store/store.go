@@ -28,7 +28,7 @@ import (
 
 const (
 	file       = "openkenar.db"
-	lockFile   = "lock"
+	lockName   = "lock"
 	readers    = 8
 	groupLimit = 1024 // writes that share a transaction
 	queueLimit = 4096 // writes that wait for the writer
@@ -93,7 +93,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	if s.lock, err = lockDir(filepath.Join(o.Dir, lockFile)); err != nil {
+	if s.lock, err = lockDir(filepath.Join(o.Dir, lockName)); err != nil {
 		return nil, err
 	}
 	if s.db, err = sql.Open(s.dialect.driver, s.dialect.writeDSN(path)); err != nil {
@@ -134,7 +134,8 @@ func (s *Store) openReaders(ctx context.Context, path string) (err error) {
 // first write.
 func (s *Store) OnCommit(f func([]delivery.Delivery)) { s.committed = f }
 
-// Close ends the writer once it has answered what waits, and closes the ledger.
+// Close ends the writer once it has answered the group that it works on, and
+// closes the ledger. Writes that still wait fail, with nothing of them done.
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {

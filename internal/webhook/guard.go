@@ -15,6 +15,9 @@ import (
 	"github.com/openkenar/openkenar/internal/status"
 )
 
+// maxCause bounds a cause in words, in bytes: it may quote what an app answered.
+const maxCause = 200
+
 // maxURL is the longest address that an app may set, in bytes.
 const maxURL = 2048
 
@@ -126,5 +129,6 @@ func innermost(err error) string {
 	for next := err; next != nil; next = errors.Unwrap(next) {
 		err = next
 	}
-	return err.Error()
+	text := err.Error()
+	return strings.ToValidUTF8(text[:min(len(text), maxCause)], "")
 }

@@ -84,8 +84,8 @@ CREATE TABLE subscriptions (
   ended_at   INTEGER NOT NULL DEFAULT 0, -- by the app itself
   UNIQUE (user_id, event_type, resource, app)
 );
-CREATE INDEX subscriptions_app ON subscriptions (app, id);
-CREATE INDEX subscriptions_newest ON subscriptions (app, event_type, created_at);
+CREATE INDEX subscriptions_app ON subscriptions (app, id, expires_at);
+CREATE INDEX subscriptions_newest ON subscriptions (app, event_type, created_at, expires_at);
 CREATE INDEX subscriptions_living ON subscriptions (app, event_type, expires_at);
 
 CREATE TABLE posts (

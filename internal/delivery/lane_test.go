@@ -1,0 +1,49 @@
+package delivery
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// TestLaneTakesNoMoreThanItHolds: what does not fit in bytes stays in the
+// ledger, and the lane knows that it is behind.
+func TestLaneTakesNoMoreThanItHolds(t *testing.T) {
+	t.Parallel()
+	l := (&Engine{lanes: map[string]*lane{}}).lane("app")
+	var due []Delivery
+	for i := range int64(20) {
+		due = append(due, Delivery{ID: ID{Event: i, App: "app"}, Key: "k", Body: make([]byte, 1<<20)})
+	}
+	l.take(due)
+	if l.bytes != laneBytes || len(l.held) != 4 || !l.behind {
+		t.Errorf("holds %d deliveries of %d bytes, behind %t; want 4 of %d, and behind", len(l.held), l.bytes, l.behind, laneBytes)
+	}
+}
+
+// TestGateRemembersLongEnough: a copy that a lane held when the gate closed may
+// be taken up as late as the lane's whole queue times out.
+func TestGateRemembersLongEnough(t *testing.T) {
+	t.Parallel()
+	g := newGate()
+	start := time.Unix(1_729_429_926, 0)
+	longest := laneItems * 10 * time.Second
+	closeAt := func(id int64, after time.Duration) {
+		if err := g.close(t.Context(), id, "a reason", start.Add(after)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	closeAt(1, 0)
+	for after := time.Duration(0); after <= longest; after += time.Minute {
+		closeAt(2, after) // others are closed meanwhile
+		if _, _, refusal := g.enter(context.WithoutCancel(t.Context()), Delivery{ID: ID{Event: 1}}); refusal == "" {
+			t.Fatalf("forgotten after %s", after)
+		}
+	}
+	for after := longest; after <= 4*longest; after += longest {
+		closeAt(2, after)
+	}
+	if n := len(g.newer) + len(g.older); n > 2 {
+		t.Errorf("%d closings are remembered for ever", n)
+	}
+}
