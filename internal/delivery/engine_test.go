@@ -32,6 +32,7 @@ type world struct {
 	hold     string
 	asked    func() // after an endpoint was looked up, before the answer is used
 	recorded func() // after outcomes are on disk, before the engine knows
+	broken   bool   // the ledger fails
 	sends    []send
 	inFlight map[string]int // by order key, to see that it never exceeds one
 	most     int
@@ -123,8 +124,27 @@ type slowStore struct {
 	w *world
 }
 
+var errBroken = errors.New("the ledger is broken")
+
+func (s slowStore) isBroken() bool {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return s.w.broken
+}
+
+// Due implements delivery.Store.
+func (s slowStore) Due(ctx context.Context, app string, now time.Time, limit int) ([]delivery.Delivery, error) {
+	if s.isBroken() {
+		return nil, errBroken
+	}
+	return s.Store.Due(ctx, app, now, limit)
+}
+
 // Record implements delivery.Store.
 func (s slowStore) Record(ctx context.Context, outcomes []delivery.Outcome) error {
+	if s.isBroken() {
+		return errBroken
+	}
 	err := s.Store.Record(ctx, outcomes)
 	s.w.mu.Lock()
 	recorded := s.w.recorded
