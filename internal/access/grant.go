@@ -18,8 +18,8 @@ type Grant struct {
 	GrantedAt time.Time
 }
 
-// grant returns the user's live grant to the app, grown by scopes.
-func (a *Access) grant(tx Tx, app, user string, scopes Scopes) (Grant, error) {
+// GrantScopes returns the user's live grant to the app, grown by scopes.
+func (a *Access) GrantScopes(tx Tx, app, user string, scopes Scopes) (Grant, error) {
 	g, ok, err := tx.LiveGrant(app, user)
 	if err != nil {
 		return Grant{}, err

@@ -29,27 +29,67 @@ const (
 	Conversation Resource = "conversation"
 )
 
+// Language is a language of the pages.
+type Language int
+
+// The languages.
+const (
+	Persian Language = iota
+	English
+)
+
 // ScopeKind is a row of the catalogue.
 type ScopeKind struct {
 	Name     string
-	Resource Resource // what its identifier names; NoResource: it takes none
+	Resource Resource  // what its identifier names; NoResource: it takes none
+	Words    [2]string // what it allows, in plain words, by Language
 }
 
-// catalogue is the table of all scopes (contract, sections 4 and 5).
+// catalogue is the table of all scopes (contract, sections 4 and 5). Parsing,
+// consent and checks are made from it.
 var catalogue = []ScopeKind{
-	{"USER_ID", NoResource},
-	{"USER_PHONE", NoResource},
-	{"USER_POSTS_GET", NoResource},
-	{"SEND_EVENT", NoResource},
-	{"NOTIFICATION_ACCESS_REVOCATION", NoResource},
-	{"CHAT_POST_CONVERSATIONS_READ", Post},
-	{"CHAT_SUPPLIER_ALL_CONVERSATIONS_READ", NoResource},
-	{"CONVERSATION_SEND_MESSAGE", Conversation},
-	{"CHAT_POST_CONVERSATIONS_MESSAGE_SEND", Post},
-	{"CHAT_SUPPLIER_ALL_CONVERSATIONS_MESSAGE_SEND", NoResource},
-	{"CHAT_BOT_USER_MESSAGE_SEND", NoResource},
-	{"CHAT_CONVERSATION_READ", Conversation},
-	{"offline_access", NoResource},
+	{"USER_ID", NoResource, [2]string{"شناسهٔ شما را در این برنامه بداند", "know your id in this app"}},
+	{"USER_PHONE", NoResource, [2]string{"شمارهٔ تلفن شما را ببیند", "see your phone number"}},
+	{"USER_POSTS_GET", NoResource, [2]string{
+		"آگهی‌های شما را ببیند و از تغییرشان باخبر شود", "see your posts and hear of their changes",
+	}},
+	{"SEND_EVENT", NoResource, [2]string{"برای شما اعلان بفرستد", "send you notifications"}},
+	{"NOTIFICATION_ACCESS_REVOCATION", NoResource, [2]string{
+		"باخبر شود وقتی این اجازه را پس می‌گیرید", "hear when you take this permission back",
+	}},
+	{"CHAT_POST_CONVERSATIONS_READ", Post, [2]string{
+		"پیام‌های تازهٔ گفتگوهای این آگهی را بخواند", "read new messages in the conversations on this post",
+	}},
+	{"CHAT_SUPPLIER_ALL_CONVERSATIONS_READ", NoResource, [2]string{
+		"پیام‌های تازهٔ گفتگوهای همهٔ آگهی‌های شما را بخواند", "read new messages in the conversations on all your posts",
+	}},
+	{"CONVERSATION_SEND_MESSAGE", Conversation, [2]string{
+		"در این گفتگو از طرف شما پیام بفرستد", "send messages for you in this conversation",
+	}},
+	{"CHAT_POST_CONVERSATIONS_MESSAGE_SEND", Post, [2]string{
+		"در گفتگوهای این آگهی از طرف شما پیام بفرستد", "send messages for you in the conversations on this post",
+	}},
+	{"CHAT_SUPPLIER_ALL_CONVERSATIONS_MESSAGE_SEND", NoResource, [2]string{
+		"در گفتگوهای همهٔ آگهی‌های شما از طرف شما پیام بفرستد", "send messages for you in the conversations on all your posts",
+	}},
+	{"CHAT_BOT_USER_MESSAGE_SEND", NoResource, [2]string{
+		"با چت‌بات خود به شما پیام بدهد", "write to you with its chatbot",
+	}},
+	{"CHAT_CONVERSATION_READ", Conversation, [2]string{"پیام‌های این گفتگو را بخواند", "read the messages of this conversation"}},
+	{"offline_access", NoResource, [2]string{
+		"وقتی از آن استفاده نمی‌کنید هم دسترسی داشته باشد", "keep its access while you are not using it",
+	}},
+}
+
+// KindOf returns the catalogue's row of a scope and the scope's identifier.
+func KindOf(scope string) (kind ScopeKind, identifier string) {
+	name, identifier, _ := strings.Cut(scope, scopeIdentifier)
+	for _, k := range catalogue {
+		if k.Name == name {
+			return k, identifier
+		}
+	}
+	return ScopeKind{}, identifier
 }
 
 // Catalogue returns all kinds of scopes.

@@ -20,6 +20,7 @@ type Token struct {
 	User      string
 	Grant     int64
 	Scopes    Scopes
+	Family    int64 // of the code that it comes from; 0 for none
 	CreatedAt time.Time
 	ExpiresAt time.Time
 	Revoked   bool // itself, or the grant it rests on
@@ -74,8 +75,8 @@ func (a *Access) IssueToken(ctx context.Context, app, user string, scopes Scopes
 	if err := wire.CheckID("user", user); err != nil {
 		return Token{}, "", err
 	}
-	text := NewSecret(tokenPrefix)
-	t := Token{Hash: hash(text), App: app, User: user, Scopes: scopes, CreatedAt: a.now(), ExpiresAt: a.now().Add(ttl)}
+	t := Token{App: app, User: user, Scopes: scopes, ExpiresAt: a.now().Add(ttl)}
+	text := ""
 	err := a.store.Write(ctx, func(tx Tx) error {
 		if _, ok, err := tx.App(app); err != nil || !ok {
 			return errOr(err, noApp(app))
@@ -83,12 +84,21 @@ func (a *Access) IssueToken(ctx context.Context, app, user string, scopes Scopes
 		if err := tx.EnsureUser(user, a.now()); err != nil {
 			return err
 		}
-		g, err := a.grant(tx, app, user, scopes)
+		g, err := a.GrantScopes(tx, app, user, scopes)
 		if err != nil {
 			return err
 		}
-		t.ID, t.Grant = tx.NextID(), g.ID
-		return tx.InsertToken(t)
+		t.Grant = g.ID
+		t, text, err = a.InsertToken(tx, t)
+		return err
 	})
 	return t, text, err
+}
+
+// InsertToken makes an access token that rests on a grant. The text is shown
+// this once.
+func (a *Access) InsertToken(tx Tx, t Token) (Token, string, error) {
+	text := NewSecret(tokenPrefix)
+	t.ID, t.Hash, t.CreatedAt = tx.NextID(), hash(text), a.now()
+	return t, text, tx.InsertToken(t)
 }

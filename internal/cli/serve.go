@@ -20,12 +20,13 @@ const drain = 15 * time.Second
 type listenFlags struct {
 	Listen       string         `config:"" default:"127.0.0.1:7700" help:"Address to listen on; port 0 takes a free one." placeholder:"HOST:PORT"`
 	AllowTargets []netip.Prefix `config:"" help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
+	PublicURL    string         `config:"" name:"public-url" help:"Where browsers and apps reach the platform. Default: the address it listens on." placeholder:"URL"`
 	HostKeyFile  string         `config:"" help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
 }
 
 func (f listenFlags) options(c *call, data string) server.Options {
 	return server.Options{
-		Listen: f.Listen, Data: data, AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile,
+		Listen: f.Listen, Data: data, PublicURL: f.PublicURL, AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile,
 		HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version, Log: c.log,
 	}
 }
@@ -83,12 +84,15 @@ func shown(path string) string {
 
 type serveCmd struct {
 	listenFlags
-	Data string `config:"" required:"" help:"Data directory." type:"path" placeholder:"DIR"`
+	Data     string `config:"" required:"" help:"Data directory." type:"path" placeholder:"DIR"`
+	LoginURL string `config:"" name:"login-url" help:"The marketplace's login page; login_challenge is added to it." placeholder:"URL"`
 }
 
 // Run starts the platform.
 func (v serveCmd) Run(ctx context.Context, c *call) error {
-	return run(ctx, v.options(c, v.Data), func(s *server.Server) error {
+	o := v.options(c, v.Data)
+	o.LoginURL = v.LoginURL
+	return run(ctx, o, func(s *server.Server) error {
 		c.log.InfoContext(ctx, "listening", "addr", s.Addr())
 		if file := s.HostKeyMade(); file != "" {
 			if _, err := fmt.Fprintf(c.Out, "A host key was made. The marketplace's backend needs it: %s\n", file); err != nil {

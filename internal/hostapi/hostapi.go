@@ -18,6 +18,7 @@ import (
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/oauth"
 	"github.com/openkenar/openkenar/internal/status"
 )
 
@@ -30,6 +31,7 @@ type API struct {
 	chat          *chat.Chat
 	deliveries    *delivery.Log
 	engine        *delivery.Engine
+	oauth         *oauth.Server
 	now           func() time.Time
 	clock         Clock
 }
@@ -50,6 +52,7 @@ type Options struct {
 	Chat          *chat.Chat
 	Deliveries    *delivery.Log
 	Engine        *delivery.Engine
+	OAuth         *oauth.Server
 	Now           func() time.Time
 	Clock         Clock // nil outside dev mode
 	Log           *slog.Logger
@@ -61,12 +64,12 @@ func New(o Options) (*api.Mux, error) {
 		return nil, errors.New("hostapi: at least one host key is needed")
 	}
 	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Deliveries == nil ||
-		o.Engine == nil || o.Now == nil || o.Log == nil {
+		o.Engine == nil || o.OAuth == nil || o.Now == nil || o.Log == nil {
 		return nil, errors.New("hostapi: every option but Clock is needed")
 	}
 	a := &API{
 		access: o.Access, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat,
-		deliveries: o.Deliveries, engine: o.Engine, now: o.Now, clock: o.Clock,
+		deliveries: o.Deliveries, engine: o.Engine, oauth: o.OAuth, now: o.Now, clock: o.Clock,
 	}
 	for _, k := range o.HostKeys {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
@@ -92,6 +95,8 @@ func (a *API) routes() map[string]api.Handler {
 		"GET /host/v1/conversations/{id}/messages":  a.listMessages,
 		"DELETE /host/v1/messages/{id}":             a.deleteMessage,
 		"PUT /host/v1/transactions/{id}":            a.putTransaction,
+		"GET /host/v1/oauth/logins/{challenge}":     a.getLogin,
+		"POST /host/v1/oauth/logins/{challenge}":    a.acceptLogin,
 		"POST /host/v1/batch":                       a.batch,
 		"GET /host/v1/apps":                         a.listApps,
 		"POST /host/v1/apps":                        a.createApp,

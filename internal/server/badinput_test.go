@@ -55,6 +55,11 @@ func bodies() []bodied {
 			bad: []badBody{{`{"phone":"` + long(33) + `"}`, "phone"}},
 		},
 		{
+			route: "POST /host/v1/oauth/logins/{challenge}", path: "/host/v1/oauth/logins/LOGIN",
+			good: `{"user":"seller"}`, fields: "user:string!",
+			bad: []badBody{{`{"user":"سلام"}`, "user"}, {`{"user":""}`, "user"}},
+		},
+		{
 			route: "PUT /host/v1/posts/{token}", path: "/host/v1/posts/gZd7omnS",
 			good: `{"owner":"seller","title":"x","state":"PUBLISHED","category":"c","city":"tehran","district":"d","chat_enabled":false,` +
 				`"is_phone_hidden":true,"supplier_chat_assistant_enabled":false,"first_published_at":"2024-10-20T13:12:06.14Z","data":{"k":[1.50,null]}}`,
@@ -270,7 +275,11 @@ func (p *platform) bind(b bodied) bound {
 	if b.asApp {
 		header = []string{"Authorization: Bearer " + p.dev.Users.Seller.AccessToken, "X-API-Key: " + p.dev.App.APIKey}
 	}
-	return bound{p, method, strings.ReplaceAll(b.path, "CONVERSATION", p.dev.ConversationID), header}
+	path := strings.ReplaceAll(b.path, "CONVERSATION", p.dev.ConversationID)
+	if strings.Contains(path, "LOGIN") {
+		path = strings.ReplaceAll(path, "LOGIN", p.login())
+	}
+	return bound{p, method, path, header}
 }
 
 func (b bound) send(body string, header ...string) answer {

@@ -101,7 +101,7 @@ func (s *Server) makeWorld(ctx context.Context) (info DevInfo, err error) {
 	if info, err = s.devSecrets(ctx); err != nil {
 		return info, err
 	}
-	info.BaseURL, info.HostKey = "http://"+s.Addr(), s.keys.list[0]
+	info.BaseURL, info.HostKey = s.publicURL(), s.keys.list[0]
 	info.PostToken, info.ConversationID, info.BotConversationID = demoPost, demoConversation, demoBotConversation
 	info.App.Slug, info.App.IdentificationKey, info.App.RedirectURI = demoApp, app.IdentificationKey, app.RedirectURIs[0]
 	return info, nil

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,6 +26,7 @@ import (
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/hostapi"
 	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/oauth"
 	"github.com/openkenar/openkenar/internal/openapi"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/store"
@@ -48,6 +50,8 @@ type Options struct {
 	HostKeys     []string
 	HostKeyFile  string // one key a line; used when HostKeys is empty
 	MasterKey    string // default: kept in the data directory
+	PublicURL    string // where browsers and apps reach us; default: http:// and the address
+	LoginURL     string // the marketplace's login page; not used in dev mode
 	AllowTargets []netip.Prefix
 	Version      string
 	Dev          *DevOptions // dev mode when not nil
@@ -87,6 +91,11 @@ type stop struct {
 func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Data == "" {
 		return nil, errors.New("server: Data is needed")
+	}
+	for name, address := range map[string]string{"--public-url": o.PublicURL, "--login-url": o.LoginURL} {
+		if u, err := url.Parse(address); err != nil || address != "" && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+			return nil, fmt.Errorf("%s: %q is not an absolute http or https URL", name, address)
+		}
 	}
 	s := &Server{o: o, log: o.Log, failed: make(chan error, 1)}
 	if s.log == nil {
@@ -161,8 +170,18 @@ func (s *Server) wire() error {
 	if err != nil {
 		return err
 	}
+	authorization := oauth.Options{
+		Store: s.store.OAuth(), Access: s.access, Issuer: s.publicURL, LoginURL: s.o.LoginURL, Now: s.clock.Now, Log: s.log,
+	}
+	if s.o.Dev != nil {
+		authorization.People = []string{demoSeller, demoBuyer}
+	}
+	authorizer, err := oauth.New(authorization)
+	if err != nil {
+		return err
+	}
 	options := hostapi.Options{
-		HostKeys: s.keys.list, Access: s.access, Subscriptions: subscriptions, Market: s.market, Chat: s.chat,
+		HostKeys: s.keys.list, OAuth: authorizer, Access: s.access, Subscriptions: subscriptions, Market: s.market, Chat: s.chat,
 		Deliveries: log, Engine: s.engine, Now: s.clock.Now, Log: s.log,
 	}
 	if s.o.Dev != nil {
@@ -172,12 +191,12 @@ func (s *Server) wire() error {
 	if err != nil {
 		return err
 	}
-	s.handler = s.faces(open, host)
+	s.handler = s.faces(open, host, authorizer.Handler())
 	return nil
 }
 
 // faces sends a request to the face of its prefix.
-func (s *Server) faces(open, host http.Handler) http.Handler {
+func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 	operations := api.NewMux(s.log)
 	operations.Handle("GET /healthz", func(*http.Request) (any, error) { return api.Empty{}, nil })
 	operations.Handle("GET /readyz", func(*http.Request) (any, error) {
@@ -190,6 +209,8 @@ func (s *Server) faces(open, host http.Handler) http.Handler {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/host/v1/"):
 			host.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, "/oauth2/") || r.URL.Path == "/.well-known/oauth-authorization-server":
+			authorization.ServeHTTP(w, r)
 		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
 			operations.ServeHTTP(w, r)
 		default:
@@ -245,6 +266,14 @@ func (s *Server) Start(ctx context.Context) (err error) {
 
 // Addr returns the address that Start listens on.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// publicURL is where browsers and apps reach us.
+func (s *Server) publicURL() string {
+	if s.o.PublicURL != "" {
+		return strings.TrimRight(s.o.PublicURL, "/")
+	}
+	return "http://" + s.Addr()
+}
 
 // Failed is told when the server can no longer serve.
 func (s *Server) Failed() <-chan error { return s.failed }

@@ -194,9 +194,9 @@ func (tx *Tx) InsertToken(t access.Token) error {
 	if err != nil {
 		return err
 	}
-	return tx.run(`INSERT INTO access_tokens (id, hash, app, user_id, grant_id, scopes, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		t.ID, t.Hash, t.App, t.User, t.Grant, scopes, micros(t.CreatedAt), micros(t.ExpiresAt))
+	return tx.run(`INSERT INTO access_tokens (id, hash, app, user_id, grant_id, scopes, family, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+		t.ID, t.Hash, t.App, t.User, t.Grant, scopes, t.Family, micros(t.CreatedAt), micros(t.ExpiresAt))
 }
 
 func scanToken(r scanner) (access.Token, error) {

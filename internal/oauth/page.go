@@ -1,0 +1,113 @@
+package oauth
+
+import (
+	"embed"
+	"errors"
+	"html/template"
+	"net/http"
+	"strings"
+
+	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/status"
+)
+
+//go:embed pages
+var pages embed.FS
+
+var templates = template.Must(template.ParseFS(pages, "pages/*.html"))
+
+// view is what the pages show.
+type view struct {
+	Lang      string // "fa" or "en"
+	Other     string // the address of the same page in the other language
+	App       string
+	Challenge string
+	People    []string
+	Scopes    []scopeView
+	Back      string // the app's origin
+	Problem   string
+}
+
+// scopeView is a scope in plain words.
+type scopeView struct{ Name, Words, About string }
+
+// language is the page's language: Persian unless English is asked for.
+func language(r *http.Request) access.Language {
+	asked := r.URL.Query().Get("lang")
+	if asked == "" && strings.HasPrefix(strings.ToLower(r.Header.Get("Accept-Language")), "en") {
+		asked = "en"
+	}
+	if asked == "en" {
+		return access.English
+	}
+	return access.Persian
+}
+
+// page is an endpoint that people see; what goes wrong is a page, too.
+func (s *Server) page(h func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := h(w, r)
+		if err == nil {
+			return
+		}
+		kind := status.KindOf(err)
+		problem := status.Of(err).Message
+		if kind == status.Internal || kind == status.Unavailable {
+			s.log.ErrorContext(r.Context(), "oauth page failed", "path", r.URL.Path, "err", err)
+		}
+		if kind == status.NotFound {
+			kind = status.Invalid // of a login, not of the page
+		}
+		w.WriteHeader(head(w, view{}, kind.HTTP()))
+		if err := s.execute(w, r, "problem", view{Problem: problem}); err != nil {
+			s.log.ErrorContext(r.Context(), "page cannot be shown", "err", err)
+		}
+	}
+}
+
+func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, v view) error {
+	w.WriteHeader(head(w, v, http.StatusOK))
+	if err := s.execute(w, r, name, v); err != nil {
+		s.log.ErrorContext(r.Context(), "page cannot be shown", "page", name, "err", err)
+	}
+	return nil
+}
+
+func (s *Server) execute(w http.ResponseWriter, r *http.Request, name string, v view) error {
+	q := r.URL.Query()
+	v.Lang = "fa"
+	q.Set("lang", "en")
+	if language(r) == access.English {
+		v.Lang = "en"
+		q.Set("lang", "fa")
+	}
+	if r.Method == http.MethodGet {
+		v.Other = "?" + q.Encode()
+	}
+	return templates.ExecuteTemplate(w, name, v)
+}
+
+// head sets the headers of a page: nothing may frame it (RFC 9700, 4.16), no
+// script runs, and its forms lead only to us and on to the app.
+func head(w http.ResponseWriter, v view, code int) int {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", strings.TrimSpace("default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' "+v.Back))
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	return code
+}
+
+// style serves the stylesheet of the pages.
+func style(w http.ResponseWriter, _ *http.Request) {
+	css, err := pages.ReadFile("pages/style.css")
+	if err != nil {
+		http.Error(w, errors.ErrUnsupported.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/css; charset=utf-8")
+	w.Header().Set("Cache-Control", "max-age=3600")
+	_, _ = w.Write(css)
+}
