@@ -66,7 +66,8 @@ type Access struct {
 
 	mu        sync.Mutex
 	endpoints map[string]endpoint // by app, until it changes
-	changes   int                 // of endpoints: what was read before the last may be out of date
+	keysKnown map[string]knownKey // by hash, for as long as copyTTL
+	changes   int                 // what was read before the last one may be out of date
 }
 
 // Options of Access.
@@ -95,7 +96,7 @@ func New(o Options) (*Access, error) {
 	}
 	return &Access{
 		store: o.Store, keys: o.Keyring, guard: o.Guard, now: o.Now, log: o.Log,
-		changed: o.Changed, silence: o.Silence, endpoints: map[string]endpoint{},
+		changed: o.Changed, silence: o.Silence, endpoints: map[string]endpoint{}, keysKnown: map[string]knownKey{},
 	}, nil
 }
 

@@ -76,8 +76,8 @@ type App struct {
 	ServiceType              string                `json:"service_type"`
 	Cities                   wire.List[string]     `json:"cities"`     // empty: all
 	Categories               wire.List[string]     `json:"categories"` // empty: all
-	PerMinute                int64                 `json:"per_minute"` // calls
-	PerDay                   int64                 `json:"per_day"`    // calls
+	PerMinute                int64                 `json:"per_minute"` // calls; 0: no limit
+	PerDay                   int64                 `json:"per_day"`    // calls; 0: no limit
 
 	// SealedKey is the identification key as the store keeps it.
 	SealedKey []byte    `json:"-"`
@@ -480,4 +480,5 @@ func (a *Access) forget(app string) {
 	defer a.mu.Unlock()
 	a.changes++
 	delete(a.endpoints, app)
+	clear(a.keysKnown)
 }

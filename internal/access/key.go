@@ -70,6 +70,8 @@ type Key struct {
 	AppStatus      AppStatus
 	AppPermissions []Permission
 	AppEventURL    bool
+	PerMinute      int64 // calls; 0: no limit
+	PerDay         int64
 }
 
 // CreateKey makes a key with some of the app's permissions and returns it with
@@ -125,13 +127,59 @@ func (a *Access) RevokeKey(ctx context.Context, app, id string) error {
 	if err != nil {
 		return unknown
 	}
-	return a.store.Write(ctx, func(tx Tx) error {
+	err = a.store.Write(ctx, func(tx Tx) error {
 		found, err := tx.RevokeKey(app, number, a.now())
 		if err != nil || found {
 			return err
 		}
 		return unknown
 	})
+	a.forget(app)
+	return err
+}
+
+const (
+	// copyTTL is how long a copy of a key is used: a change on another node
+	// takes effect here within it. One on this node does at once.
+	copyTTL = time.Second
+	// maxCopies bounds the copies.
+	maxCopies = 10_000
+)
+
+// knownKey is a copy of a key.
+type knownKey struct {
+	Key
+	at time.Time // when it was read, in real time
+}
+
+// key returns the key with a hash, from memory where that is fresh enough.
+func (a *Access) key(ctx context.Context, hash []byte) (k Key, ok bool, err error) {
+	now := time.Now()
+	a.mu.Lock()
+	known, ok := a.keysKnown[string(hash)]
+	changes := a.changes
+	a.mu.Unlock()
+	if ok && now.Sub(known.at) < copyTTL {
+		return known.Key, true, nil
+	}
+	if k, ok, err = a.store.KeyByHash(ctx, hash); err != nil || !ok {
+		return k, false, err
+	}
+	a.know(hash, k, changes, now)
+	return k, true, nil
+}
+
+// know keeps a copy of a key, unless something changed since it was read.
+func (a *Access) know(hash []byte, k Key, changes int, at time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changes != changes {
+		return
+	}
+	if len(a.keysKnown) >= maxCopies {
+		clear(a.keysKnown)
+	}
+	a.keysKnown[string(hash)] = knownKey{Key: k, at: at}
 }
 
 // Authenticate returns the key behind the text of an X-API-Key header.
@@ -139,7 +187,7 @@ func (a *Access) Authenticate(ctx context.Context, text string) (Key, error) {
 	if text == "" {
 		return Key{}, status.New(status.Unauthenticated, "no API key; send it in the header X-API-Key")
 	}
-	k, ok, err := a.store.KeyByHash(ctx, hash(text))
+	k, ok, err := a.key(ctx, hash(text))
 	switch {
 	case err != nil:
 		return Key{}, err
@@ -155,6 +203,7 @@ func (a *Access) Authenticate(ctx context.Context, text string) (Key, error) {
 		if err := a.store.Write(ctx, func(tx Tx) error { return tx.TouchKey(k.ID, now) }); err != nil {
 			a.log.WarnContext(ctx, "the key's last use was not noted", "key", k.ID, "err", err)
 		}
+		a.forget(k.App) // its copies have the older time
 	}
 	return k, nil
 }

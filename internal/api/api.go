@@ -10,11 +10,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"mime"
 	"net/http"
 	"path"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/openkenar/openkenar/internal/status"
@@ -115,6 +117,9 @@ func (m *Mux) fail(w http.ResponseWriter, r *http.Request, err error) {
 		kind = status.Unavailable // the caller is gone; nobody reads this
 	} else if kind == status.Internal || kind == status.Unavailable {
 		m.log.ErrorContext(r.Context(), "call failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	}
+	if after := status.RetryAfter(err); after > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64(math.Ceil(after.Seconds())), 10))
 	}
 	m.answer(w, r, kind.HTTP(), status.Of(err))
 }

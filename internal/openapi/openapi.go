@@ -21,6 +21,7 @@ import (
 // API answers the calls of apps.
 type API struct {
 	access        *access.Access
+	quotas        *access.Quotas
 	subscriptions *event.Subscriptions
 	market        *market.Market
 }
@@ -28,6 +29,7 @@ type API struct {
 // Options of New.
 type Options struct {
 	Access        *access.Access
+	Quotas        *access.Quotas // nil: none are kept
 	Subscriptions *event.Subscriptions
 	Market        *market.Market
 	Log           *slog.Logger
@@ -38,7 +40,7 @@ func New(o Options) (*api.Mux, error) {
 	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Log == nil {
 		return nil, errors.New("openapi: Access, Subscriptions, Market and Log are needed")
 	}
-	a := &API{access: o.Access, subscriptions: o.Subscriptions, market: o.Market}
+	a := &API{access: o.Access, quotas: o.Quotas, subscriptions: o.Subscriptions, market: o.Market}
 	m := api.NewMux(o.Log)
 	m.Handle("POST /v1/open-platform/events/subscriptions", a.forUser(access.RegisterSubscription, a.subscribe))
 	m.Handle("GET /v1/open-platform/events/subscriptions", a.forApp(access.RegisterSubscription, a.listSubscriptions))
@@ -56,6 +58,11 @@ func (a *API) forApp(p access.Permission, h func(*http.Request, access.Key) (any
 		k, err := a.access.Authenticate(r.Context(), r.Header.Get("X-API-Key"))
 		if err != nil {
 			return nil, err
+		}
+		if a.quotas != nil {
+			if err := a.quotas.Spend(r.Context(), k); err != nil {
+				return nil, err
+			}
 		}
 		if err := k.May(p); err != nil {
 			return nil, err

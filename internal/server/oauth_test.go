@@ -490,7 +490,8 @@ func TestOAuthConsent(t *testing.T) {
 				t.Errorf("the page lacks %q:\n%s", want, v.page)
 			}
 		}
-		if strings.Contains(v.page, "<script") || !strings.Contains(v.header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+		if strings.Contains(v.page, "<script") || !strings.Contains(v.header.Get("Content-Security-Policy"), "frame-ancestors 'none'") ||
+			v.header.Get("X-Frame-Options") != "DENY" || v.header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("headers: %v", v.header)
 		}
 	})
@@ -573,6 +574,74 @@ func TestOAuthLogin(t *testing.T) {
 	if err != nil || !p.works(token.AccessToken) {
 		t.Errorf("token: %v", err)
 	}
+}
+
+// TestOAuthSubscriptions holds the table of contract section 5 with tokens from
+// the real flow: each type with what it needs and without, then the end of a
+// subscription by refresh and by revocation.
+func TestOAuthSubscriptions(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	b := p.browser(t)
+	p.host("PUT", "/posts/another", `{"owner":"seller","state":"PUBLISHED","title":"Another"}`).ok()
+	token := func(scopes ...string) *oauth2.Token {
+		c := p.config(scopes...)
+		token, err := c.Exchange(t.Context(), b.consent(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	const one, all = `{"event_type":"NEW_MESSAGE_ON_POST","event_resource_id":"gZd7omnS"}`, `{"event_type":"NEW_MESSAGE_ON_POST"}`
+	const another = `{"event_type":"NEW_MESSAGE_ON_POST","event_resource_id":"another"}`
+	const revocation = `{"event_type":"USER_ACCESS_REVOCATION"}`
+	for _, c := range []struct {
+		scopes string
+		body   string
+		want   int
+	}{
+		{"CHAT_POST_CONVERSATIONS_READ.gZd7omnS", one, 200},
+		{"CHAT_POST_CONVERSATIONS_READ.gZd7omnS", another, 403},
+		{"CHAT_POST_CONVERSATIONS_READ.gZd7omnS", all, 403},
+		{"CHAT_SUPPLIER_ALL_CONVERSATIONS_READ", one, 200},
+		{"CHAT_SUPPLIER_ALL_CONVERSATIONS_READ", all, 200},
+		{"USER_ID", one, 403},
+		{"USER_POSTS_GET", `{"event_type":"POST_UPDATE"}`, 200},
+		{"USER_ID", `{"event_type":"POST_UPDATE"}`, 403},
+		{"NOTIFICATION_ACCESS_REVOCATION USER_ID", revocation, 200},
+		{"NOTIFICATION_ACCESS_REVOCATION", revocation, 403},
+		{"USER_ID", revocation, 403},
+		{"USER_ID", `{"event_type":"NEW_CHATBOT_MESSAGE"}`, 200},
+		{"USER_ID", `{"event_type":"PAYMENT_TRANSACTION"}`, 200},
+	} {
+		p.subscribe(token(strings.Fields(c.scopes)...).AccessToken, c.body).want(c.want)
+	}
+	p.host("DELETE", "/users/seller/grants/sample-app", "").ok()
+	p.settle()
+	p.hook.take()
+
+	c := p.config("USER_POSTS_GET", "offline_access")
+	first := token("USER_POSTS_GET", "offline_access")
+	change := func(title string) {
+		p.host("PUT", "/posts/another", `{"owner":"seller","state":"PUBLISHED","title":"`+title+`"}`).ok()
+	}
+	p.subscribe(first.AccessToken, `{"event_type":"POST_UPDATE"}`).ok()
+	second, err := p.refresh(c, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change("within the grace")
+	p.one()
+	p.advance("2m1s")
+	change("after it")
+	p.none()
+	p.subscribe(second.AccessToken, `{"event_type":"POST_UPDATE"}`).ok()
+	change("registered again")
+	p.one()
+	p.host("DELETE", "/users/seller/grants/sample-app", "").ok()
+	change("revoked")
+	p.none()
+	p.subscribe(second.AccessToken, `{"event_type":"POST_UPDATE"}`).refused(401, 16, "revoked")
 }
 
 // login begins a login and returns its challenge.

@@ -71,6 +71,7 @@ type Server struct {
 	store    *store.Store
 	engine   *delivery.Engine
 	access   *access.Access
+	quotas   *access.Quotas // nil in dev mode
 	market   *market.Market
 	chat     *chat.Chat
 	handler  http.Handler
@@ -166,7 +167,13 @@ func (s *Server) wire() error {
 	if err != nil {
 		return err
 	}
-	open, err := openapi.New(openapi.Options{Access: s.access, Subscriptions: subscriptions, Market: s.market, Log: s.log})
+	if s.o.Dev == nil { // in dev mode quotas are off
+		s.quotas, err = access.NewQuotas(access.QuotaOptions{Store: s.store, Now: s.clock.Now, Log: s.log})
+		if err != nil {
+			return err
+		}
+	}
+	open, err := openapi.New(openapi.Options{Access: s.access, Quotas: s.quotas, Subscriptions: subscriptions, Market: s.market, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -237,6 +244,10 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	server := &http.Server{
 		Handler: s.handler, ReadHeaderTimeout: headTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	if s.quotas != nil {
+		s.quotas.Start(ctx)
+		s.onStop("quotas", func(context.Context) error { s.quotas.Stop(); return nil })
 	}
 	var serving sync.WaitGroup
 	serving.Go(func() {

@@ -7,6 +7,7 @@ package status
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Kind says what went wrong, in the words of the contract's error table.
@@ -54,13 +55,27 @@ func (k Kind) Code() int { return wire[k].code }
 type Error struct {
 	Kind    Kind
 	Message string
-	Cause   error // for the log only; may be nil
+	Cause   error         // for the log only; may be nil
+	After   time.Duration // when to try again; 0: not said
 }
 
 // New makes an error of a kind. The message names the field, the value's
 // problem and the way out; it holds no secret and nothing of our insides.
 func New(kind Kind, format string, args ...any) error {
 	return &Error{Kind: kind, Message: fmt.Sprintf(format, args...)}
+}
+
+// Later is New(ResourceExhausted, …) with the time after which to try again.
+func Later(after time.Duration, format string, args ...any) error {
+	return &Error{Kind: ResourceExhausted, Message: fmt.Sprintf(format, args...), After: after}
+}
+
+// RetryAfter returns when to try again after err; 0 when it does not say.
+func RetryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.After
+	}
+	return 0
 }
 
 // Wrap is New with the cause that the log shows and the caller does not see.

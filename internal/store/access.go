@@ -117,11 +117,14 @@ func scanKey(r scanner) (access.Key, error) {
 		Status      access.AppStatus    `json:"status"`
 		Permissions []access.Permission `json:"permissions"`
 		EventURL    string              `json:"event_url"`
+		PerMinute   int64               `json:"per_minute"`
+		PerDay      int64               `json:"per_day"`
 	}
 	if err := json.Unmarshal([]byte(settings), &a); err != nil {
 		return k, fmt.Errorf("settings of app %s: %w", k.App, err)
 	}
 	k.AppStatus, k.AppPermissions, k.AppEventURL = a.Status, a.Permissions, a.EventURL != ""
+	k.PerMinute, k.PerDay = a.PerMinute, a.PerDay
 	return k, nil
 }
 

@@ -1,0 +1,13 @@
+-- +goose Up
+-- How many calls an app made in a minute or a day, by all nodes.
+CREATE TABLE quota_use (
+  app      TEXT NOT NULL,
+  unit_us  INTEGER NOT NULL,
+  start_us INTEGER NOT NULL,
+  used     INTEGER NOT NULL,
+  PRIMARY KEY (app, unit_us, start_us)
+);
+CREATE INDEX quota_use_age ON quota_use (unit_us, start_us);
+
+-- +goose Down
+SELECT 1;
