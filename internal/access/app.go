@@ -50,6 +50,7 @@ const (
 	maxLong     = 4000 // characters of a description
 	maxList     = 100  // entries of any list
 	maxIdentKey = 512  // bytes of an identification key
+	maxRedirect = 2048 // bytes of a redirect URI
 	defaultRate = 6000
 	defaultDay  = 1_000_000
 )
@@ -117,7 +118,7 @@ func (a *Access) checkApp(app App) error {
 		}
 	}
 	for i, raw := range app.RedirectURIs {
-		if err := checkLink(fmt.Sprintf("redirect_uris[%d]", i), raw); err != nil {
+		if err := a.checkRedirect(fmt.Sprintf("redirect_uris[%d]", i), raw); err != nil {
 			return err
 		}
 	}
@@ -171,6 +172,30 @@ func checkTexts(app App) error {
 		}
 	}
 	return nil
+}
+
+// checkRedirect takes what RFC 9700 (2.6 and 4.1) and RFC 8252 (7.1) allow as a
+// redirect URI: https, plain http to this machine or where it is allowed by
+// name, or a scheme of the app's own with a dot in it; without a query.
+func (a *Access) checkRedirect(field, raw string) error {
+	refuse := func(problem string) error { return status.New(status.Invalid, "%s: %s", field, problem) }
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Scheme == "" || len(raw) > maxRedirect:
+		return refuse("not an absolute URI; write https://host/path")
+	case strings.ContainsAny(raw, "?#*\\") || strings.ContainsFunc(raw, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return refuse("a query, a fragment, a star, a backslash or a character that is not ASCII is not allowed")
+	case u.User != nil:
+		return refuse("a user name or password is not allowed")
+	case u.Scheme == "https" && u.Hostname() == "", u.Scheme == "http" && u.Hostname() == "":
+		return refuse("it names no host")
+	case u.Scheme == "http" && !a.guard.Plain(u.Hostname()):
+		return refuse("plain http is allowed only to this machine; use https")
+	case u.Scheme != "https" && u.Scheme != "http" && !strings.Contains(u.Scheme, "."):
+		return refuse("an app's own scheme has a dot in it, as com.example.app:/back has; or use https")
+	default:
+		return nil
+	}
 }
 
 // checkLink takes an absolute URL that a browser is sent to.

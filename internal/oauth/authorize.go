@@ -2,11 +2,15 @@ package oauth
 
 import (
 	"encoding/base64"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/status"
@@ -22,7 +26,9 @@ const (
 	unsupportedType  = "unsupported_response_type"
 	unsupportedGrant = "unsupported_grant_type"
 	accessDenied     = "access_denied"
-	serverError      = "server_error"
+
+	unauthorizedClient = "unauthorized_client"
+	serverError        = "server_error"
 )
 
 // challengeForm is an S256 code challenge (RFC 7636, 4.2).
@@ -31,29 +37,46 @@ var challengeForm = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 // authorize begins a login. An unknown client or redirect URI is told to the
 // user and never redirected to; every other error goes back to the app.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	l, err := s.client(r, q)
+	q, malformed := url.ParseQuery(r.URL.RawQuery)
+	app, l, err := s.client(r, q)
 	if err != nil {
 		return err
 	}
-	if code := readRequest(q, &l); code != "" {
-		sendBack(w, r, l, url.Values{"error": {code}})
+	code := readRequest(q, &l)
+	switch {
+	case malformed != nil:
+		code = invalidRequest
+	case code != "":
+	case app.Status == access.Suspended:
+		code = unauthorizedClient
+	default:
+		if l.Scopes = allowedScopes(app, q.Get("scope")); l.Scopes == nil {
+			code = invalidScope
+		}
+	}
+	if code != "" {
+		sendBack(w, l, url.Values{"error": {code}})
 		return nil
 	}
-	app, err := s.access.App(r.Context(), l.App)
-	if err != nil {
-		return err
+	if err := s.begin(w, r, l); err != nil {
+		s.log.ErrorContext(r.Context(), "a login cannot begin", "app", l.App, "err", err)
+		sendBack(w, l, url.Values{"error": {serverError}})
 	}
-	if l.Scopes = allowedScopes(app, q); l.Scopes == nil {
-		sendBack(w, r, l, url.Values{"error": {invalidScope}})
-		return nil
-	}
+	return nil
+}
+
+// begin stores a login and sends the browser to the page that says who the
+// user is.
+func (s *Server) begin(w http.ResponseWriter, r *http.Request, l Login) error {
 	login := s.loginURL
 	if len(s.people) > 0 {
 		login = s.issuer() + "/oauth2/login"
 	}
 	if login == "" {
-		return status.New(status.Unavailable, "this marketplace has not set its login page (--login-url)")
+		return errors.New("the marketplace's login page is not set; start with --login-url")
+	}
+	if !s.flood(l.App).AllowN(time.Now(), loginSize+l.stateSize()) {
+		return errors.New("too many logins begin for this app")
 	}
 	challenge := access.NewSecret(challengePrefix)
 	l.Hash, l.ExpiresAt = hash(challenge), s.now().Add(loginTTL)
@@ -70,6 +93,13 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+func (l Login) stateSize() int {
+	if l.State == nil {
+		return 0
+	}
+	return len(*l.State)
+}
+
 // cookieName keeps the logins of several tabs apart.
 func cookieName(l Login) string {
 	return "openkenar_login_" + base64.RawURLEncoding.EncodeToString(l.Hash[:6])
@@ -77,21 +107,19 @@ func cookieName(l Login) string {
 
 // client finds out who asks and where to go back to. What it refuses must not
 // be redirected anywhere.
-func (s *Server) client(r *http.Request, q url.Values) (Login, error) {
+func (s *Server) client(r *http.Request, q url.Values) (access.App, Login, error) {
 	id, ok := single(q, "client_id")
 	redirect, once := single(q, "redirect_uri")
 	app, err := s.access.App(r.Context(), id)
 	switch {
 	case status.KindOf(err) == status.NotFound || !ok:
-		return Login{}, status.New(status.Invalid, "client_id: there is no such app")
+		return app, Login{}, status.New(status.Invalid, "client_id: there is no such app")
 	case err != nil:
-		return Login{}, err
-	case app.Status == access.Suspended:
-		return Login{}, status.New(status.Invalid, "client_id: the app is suspended")
+		return app, Login{}, err
 	case !once || !mayReturn(app.RedirectURIs, redirect):
-		return Login{}, status.New(status.Invalid, "redirect_uri: it is not one of those that the app has registered")
+		return app, Login{}, status.New(status.Invalid, "redirect_uri: it is not one of those that the app has registered")
 	}
-	return Login{App: app.Slug, RedirectURI: redirect}, nil
+	return app, Login{App: app.Slug, RedirectURI: redirect}, nil
 }
 
 // mayReturn says whether a redirect URI is registered: equal to the letter, and
@@ -128,22 +156,53 @@ func readRequest(q url.Values, l *Login) string {
 
 // allowedScopes returns the scopes that are asked for, nil when there are none
 // or one of them is unknown or not for this app.
-func allowedScopes(app access.App, q url.Values) access.Scopes {
-	scopes, err := access.ParseScopes("scope", strings.Fields(q.Get("scope")))
-	if err != nil || len(scopes) == 0 {
+func allowedScopes(app access.App, scope string) access.Scopes {
+	scopes, err := access.ParseScopes("scope", splitScopes(scope))
+	if err != nil || len(scopes) == 0 || len(stillAllowed(app, scopes)) != len(scopes) {
 		return nil
-	}
-	for _, scope := range scopes {
-		if name, _, _ := strings.Cut(scope, "."); !slices.Contains(app.OAuthScopes, name) {
-			return nil
-		}
 	}
 	return scopes
 }
 
+// splitScopes takes a scope parameter apart: at spaces alone (RFC 6749, 3.3).
+func splitScopes(scope string) []string {
+	return slices.DeleteFunc(strings.Split(scope, " "), func(s string) bool { return s == "" })
+}
+
+// stillAllowed returns those of the scopes that the app may ask for.
+func stillAllowed(app access.App, scopes access.Scopes) access.Scopes {
+	var allowed access.Scopes
+	for _, scope := range scopes {
+		if kind, _ := access.KindOf(scope); slices.Contains(app.OAuthScopes, kind.Name) {
+			allowed = append(allowed, scope)
+		}
+	}
+	return allowed
+}
+
+const (
+	// floodRate and floodBurst bound what logins that strangers begin can write
+	// for one app, in bytes a second and at once.
+	floodRate  = 256 << 10
+	floodBurst = 4 << 20
+	loginSize  = 1 << 10 // of a login's row, about, without its state
+)
+
+// flood returns the limit of an app.
+func (s *Server) flood(app string) *rate.Limiter {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l, ok := s.floods[app]
+	if !ok {
+		l = rate.NewLimiter(floodRate, floodBurst)
+		s.floods[app] = l
+	}
+	return l
+}
+
 // sendBack sends the browser to the app with an answer, and the state as it was
 // given.
-func sendBack(w http.ResponseWriter, r *http.Request, l Login, answer url.Values) {
+func sendBack(w http.ResponseWriter, l Login, answer url.Values) {
 	if l.State != nil {
 		answer.Set("state", *l.State)
 	}
@@ -151,7 +210,6 @@ func sendBack(w http.ResponseWriter, r *http.Request, l Login, answer url.Values
 	w.Header().Set("Location", withQuery(l.RedirectURI, answer))
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(http.StatusSeeOther)
-	_ = r
 }
 
 func withQuery(address string, q url.Values) string {

@@ -3,6 +3,7 @@ package oauth
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/openkenar/openkenar/internal/access"
@@ -22,11 +23,14 @@ func (s *Server) consent(r *http.Request, challenge string) (Login, error) {
 	return l, nil
 }
 
-// offered returns those of the scopes that the user can give: a post or a
+// resources gives the titles of what is the user's own.
+type resources func(user string, posts, conversations []string) (map[string]string, error)
+
+// own returns those of the scopes that the user can give: a post or a
 // conversation that a scope names must be the user's own.
-func (s *Server) offered(r *http.Request, l Login) (scopes access.Scopes, titles map[string]string, err error) {
+func own(user string, scopes access.Scopes, of resources) (given access.Scopes, titles map[string]string, err error) {
 	var posts, conversations []string
-	for _, scope := range l.Scopes {
+	for _, scope := range scopes {
 		switch kind, identifier := access.KindOf(scope); kind.Resource {
 		case access.Post:
 			posts = append(posts, identifier)
@@ -35,16 +39,16 @@ func (s *Server) offered(r *http.Request, l Login) (scopes access.Scopes, titles
 		case access.NoResource:
 		}
 	}
-	if titles, err = s.store.Resources(r.Context(), l.User, posts, conversations); err != nil {
+	if titles, err = of(user, posts, conversations); err != nil {
 		return nil, nil, err
 	}
-	for _, scope := range l.Scopes {
+	for _, scope := range scopes {
 		kind, identifier := access.KindOf(scope)
 		if _, own := titles[string(kind.Resource)+" "+identifier]; own || kind.Resource == access.NoResource {
-			scopes = append(scopes, scope)
+			given = append(given, scope)
 		}
 	}
-	return scopes, titles, nil
+	return given, titles, nil
 }
 
 // showConsent asks the user.
@@ -58,14 +62,16 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	scopes, titles, err := s.offered(r, l)
+	scopes, titles, err := own(l.User, l.Scopes, func(user string, posts, conversations []string) (map[string]string, error) {
+		return s.store.Resources(r.Context(), user, posts, conversations)
+	})
 	if err != nil {
 		return err
 	}
 	if len(scopes) == 0 {
 		return s.end(w, r, l, url.Values{"error": {invalidScope}})
 	}
-	v := view{App: app.Display, Challenge: challenge, Back: origin(l.RedirectURI)}
+	v := view{App: app.Display, Challenge: challenge, Back: origin(l.RedirectURI), Shown: strings.Join(scopes, " ")}
 	if v.App == "" {
 		v.App = app.Slug
 	}
@@ -93,7 +99,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request) error {
 	case "deny":
 		return s.end(w, r, l, url.Values{"error": {accessDenied}})
 	case "accept":
-		return s.accept(w, r, l)
+		return s.accept(w, r, l, splitScopes(form.Get("scope")))
 	default:
 		return status.New(status.Invalid, "decision: want accept or deny")
 	}
@@ -111,32 +117,46 @@ func (s *Server) end(w http.ResponseWriter, r *http.Request, l Login, answer url
 	if err != nil {
 		return err
 	}
-	sendBack(w, r, l, answer)
+	sendBack(w, l, answer)
 	return nil
 }
 
-// accept grants the scopes and sends the browser back with a code.
-func (s *Server) accept(w http.ResponseWriter, r *http.Request, l Login) error {
-	scopes, _, err := s.offered(r, l)
-	if err != nil {
-		return err
-	}
-	if len(scopes) == 0 {
-		return s.end(w, r, l, url.Values{"error": {invalidScope}})
-	}
+// accept grants the scopes that the page has shown and sends the browser back
+// with a code. What has changed since the page was made counts: the app's
+// settings, what is the user's own, and whether there still is such a user.
+func (s *Server) accept(w http.ResponseWriter, r *http.Request, l Login, shown []string) error {
 	code := access.NewSecret(codePrefix)
-	err = s.store.Write(r.Context(), func(tx Tx) error {
-		won, err := tx.DecideLogin(l.Hash, s.now())
+	var answer url.Values
+	err := s.store.Write(r.Context(), func(tx Tx) error {
+		answer = url.Values{"error": {invalidScope}}
+		app, ok, err := tx.App(l.App)
 		if err != nil {
 			return err
 		}
-		if !won {
+		exists, err := tx.UserExists(l.User)
+		if err != nil {
+			return err
+		}
+		if !ok || !exists || app.Status == access.Suspended || !mayReturn(app.RedirectURIs, l.RedirectURI) {
 			return noLogin()
+		}
+		scopes, _, err := own(l.User, stillAllowed(app, l.Scopes), tx.Resources)
+		if err != nil {
+			return err
+		}
+		scopes = slices.DeleteFunc(scopes, func(scope string) bool { return !slices.Contains(shown, scope) })
+		won, err := tx.DecideLogin(l.Hash, s.now())
+		if err == nil && !won {
+			err = noLogin()
+		}
+		if err != nil || len(scopes) == 0 {
+			return err
 		}
 		g, err := s.access.GrantScopes(tx, l.App, l.User, scopes)
 		if err != nil {
 			return err
 		}
+		answer = url.Values{"code": {code}}
 		return tx.InsertCode(Code{
 			Hash: hash(code), App: l.App, User: l.User, Grant: g.ID, Family: tx.NextID(), RedirectURI: l.RedirectURI,
 			Scopes: scopes, CodeChallenge: l.CodeChallenge, ExpiresAt: s.now().Add(codeTTL),
@@ -145,18 +165,15 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, l Login) error {
 	if err != nil {
 		return err
 	}
-	sendBack(w, r, l, url.Values{"code": {code}})
+	sendBack(w, l, answer)
 	return nil
 }
 
-// origin is what a page's policy must allow forms to lead to: an app's address.
+// origin is where the page says that one goes back to.
 func origin(redirect string) string {
 	u, err := url.Parse(redirect)
-	if err != nil {
-		return ""
+	if err != nil || u.Host == "" {
+		return redirect
 	}
-	if u.Host == "" || strings.ContainsAny(u.Host, "; ,'") {
-		return u.Scheme + ":"
-	}
-	return u.Scheme + "://" + u.Host
+	return u.Host
 }

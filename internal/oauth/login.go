@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/status"
@@ -90,6 +91,9 @@ func (s *Server) devLogin(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !ok || !sameBrowser(r, l) {
 		return noLogin()
+	}
+	if !slices.Contains(s.people, form.Get("user")) {
+		return status.New(status.Invalid, "user: choose one of the demo users")
 	}
 	to, err := s.AcceptLogin(r.Context(), challenge, form.Get("user"))
 	if err != nil {

@@ -17,7 +17,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/openkenar/openkenar/internal/access"
 )
@@ -93,14 +96,16 @@ type Tx interface {
 	AcceptLogin(hash []byte, user string, consent []byte, now time.Time) (won bool, err error)
 	// DecideLogin ends a login.
 	DecideLogin(hash []byte, now time.Time) (won bool, err error)
+	UserExists(id string) (bool, error)
+	Resources(user string, posts, conversations []string) (map[string]string, error)
 	InsertCode(c Code) error
 	Code(hash []byte) (c Code, ok bool, err error)
 	UseCode(hash []byte, now time.Time) (won bool, err error)
 	InsertRefresh(r Refresh) error
 	Refresh(hash []byte) (r Refresh, ok bool, err error)
-	// RotateFamily marks the family's refresh tokens as replaced and lets its
-	// access tokens end at a moment, where theirs is later.
-	RotateFamily(family int64, now, end time.Time) error
+	// Rotate marks a refresh token, and with it its whole family, as replaced,
+	// and lets the family's access tokens end at a moment, where theirs is later.
+	Rotate(r Refresh, now, end time.Time) (won bool, err error)
 	RevokeFamily(family int64, now time.Time) error
 	// RevokeAccess ends an access token of the app.
 	RevokeAccess(app string, hash []byte, now time.Time) error
@@ -127,6 +132,9 @@ type Server struct {
 	people   []string
 	now      func() time.Time
 	log      *slog.Logger
+
+	mu     sync.Mutex
+	floods map[string]*rate.Limiter // by app
 }
 
 // Options of New.
@@ -154,6 +162,7 @@ func New(o Options) (*Server, error) {
 	}
 	return &Server{
 		store: o.Store, access: o.Access, issuer: o.Issuer, loginURL: o.LoginURL, people: o.People, now: o.Now, log: o.Log,
+		floods: map[string]*rate.Limiter{},
 	}, nil
 }
 

@@ -24,7 +24,8 @@ type view struct {
 	Challenge string
 	People    []string
 	Scopes    []scopeView
-	Back      string // the app's origin
+	Back      string // the app's host
+	Shown     string // the scopes, as the form gives them back
 	Problem   string
 }
 
@@ -58,7 +59,7 @@ func (s *Server) page(h func(http.ResponseWriter, *http.Request) error) http.Han
 		if kind == status.NotFound {
 			kind = status.Invalid // of a login, not of the page
 		}
-		w.WriteHeader(head(w, view{}, kind.HTTP()))
+		w.WriteHeader(head(w, kind.HTTP()))
 		if err := s.execute(w, r, "problem", view{Problem: problem}); err != nil {
 			s.log.ErrorContext(r.Context(), "page cannot be shown", "err", err)
 		}
@@ -66,7 +67,7 @@ func (s *Server) page(h func(http.ResponseWriter, *http.Request) error) http.Han
 }
 
 func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, v view) error {
-	w.WriteHeader(head(w, v, http.StatusOK))
+	w.WriteHeader(head(w, http.StatusOK))
 	if err := s.execute(w, r, name, v); err != nil {
 		s.log.ErrorContext(r.Context(), "page cannot be shown", "page", name, "err", err)
 	}
@@ -87,13 +88,14 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request, name string, v 
 	return templates.ExecuteTemplate(w, name, v)
 }
 
-// head sets the headers of a page: nothing may frame it (RFC 9700, 4.16), no
-// script runs, and its forms lead only to us and on to the app.
-func head(w http.ResponseWriter, v view, code int) int {
+// head sets the headers of a page: nothing may frame it (RFC 9700, 4.16), and
+// no script runs. form-action is not set: browsers apply it to every redirect
+// that follows, and an app's callback may lead anywhere.
+func head(w http.ResponseWriter, code int) int {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", strings.TrimSpace("default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' "+v.Back))
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")

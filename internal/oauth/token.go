@@ -219,23 +219,23 @@ func (s *Server) refresh(tx Tx, app string, form url.Values) (tokenAnswer, error
 	switch {
 	case err != nil:
 		return tokenAnswer{}, err
-	case !ok || old.App != app || old.Revoked || !now.Before(old.ExpiresAt):
+	case !ok || old.App != app || old.Revoked:
 		return tokenAnswer{}, refusal(invalidGrant)
 	case !old.RotatedAt.IsZero() && now.After(old.RotatedAt.Add(grace)):
 		return tokenAnswer{}, s.reused(tx, old.Family)
+	case !now.Before(old.ExpiresAt):
+		return tokenAnswer{}, refusal(invalidGrant)
 	}
 	scopes := old.Scopes
 	if asked := form.Get("scope"); asked != "" {
-		if scopes, err = access.ParseScopes("scope", strings.Fields(asked)); err != nil || len(old.Scopes.Union(scopes)) != len(old.Scopes) {
+		if scopes, err = access.ParseScopes("scope", splitScopes(asked)); err != nil || len(old.Scopes.Union(scopes)) != len(old.Scopes) {
 			return tokenAnswer{}, refusal(invalidScope)
 		}
 	}
-	if old.RotatedAt.IsZero() {
-		// The whole family: should a stranger have got a pair by a retry, it
-		// becomes old now, and its later use is noticed.
-		if err := tx.RotateFamily(old.Family, now, now.Add(grace)); err != nil {
-			return tokenAnswer{}, err
-		}
+	// The whole family: should a stranger have got a pair by a retry, it becomes
+	// old now, and its later use is noticed. Who does not win is such a retry.
+	if _, err := tx.Rotate(old, now, now.Add(grace)); err != nil {
+		return tokenAnswer{}, err
 	}
 	return s.pair(tx, old, scopes)
 }
@@ -243,6 +243,13 @@ func (s *Server) refresh(tx Tx, app string, form url.Values) (tokenAnswer, error
 // pair makes an access token with the scopes and, where the user granted
 // offline_access, a refresh token that keeps what was granted.
 func (s *Server) pair(tx Tx, of Refresh, scopes access.Scopes) (tokenAnswer, error) {
+	app, ok, err := tx.App(of.App)
+	if err != nil {
+		return tokenAnswer{}, err
+	}
+	if scopes = stillAllowed(app, scopes); !ok || len(scopes) == 0 {
+		return tokenAnswer{}, refusal(invalidScope)
+	}
 	_, text, err := s.access.InsertToken(tx, access.Token{
 		App: of.App, User: of.User, Grant: of.Grant, Scopes: scopes, Family: of.Family, ExpiresAt: s.now().Add(accessTTL),
 	})

@@ -644,6 +644,104 @@ func TestOAuthSubscriptions(t *testing.T) {
 	p.subscribe(second.AccessToken, `{"event_type":"POST_UPDATE"}`).refused(401, 16, "revoked")
 }
 
+// TestOAuthChangesBeforeTheDecision: what counts is how things are when the
+// user decides, and no more than the page has shown.
+func TestOAuthChangesBeforeTheDecision(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		user   string
+		change func(p *platform)
+		want   string // of the scopes; "" for a page instead
+	}{
+		"the user is deleted":  {"buyer", func(p *platform) { p.host("DELETE", "/users/buyer", "").ok() }, ""},
+		"the app is suspended": {"buyer", func(p *platform) { p.host("PATCH", "/apps/sample-app", `{"status":"SUSPENDED"}`).ok() }, ""},
+		"the redirect URI is deregistered": {
+			"buyer", func(p *platform) {
+				p.host("PATCH", "/apps/sample-app", `{"redirect_uris":["https://a.example/"]}`).ok()
+			}, "",
+		},
+		"a scope is taken from the app": {
+			"buyer", func(p *platform) { p.host("PATCH", "/apps/sample-app", `{"oauth_scopes":["USER_ID"]}`).ok() }, "USER_ID",
+		},
+		"a post becomes the user's own": {
+			"buyer", func(p *platform) { p.host("PUT", "/posts/gZd7omnS", `{"owner":"buyer","state":"PUBLISHED"}`).ok() }, "USER_ID USER_PHONE",
+		},
+		"a post is no longer the user's own": {
+			"seller", func(p *platform) { p.host("PUT", "/posts/gZd7omnS", `{"owner":"buyer","state":"PUBLISHED"}`).ok() }, "USER_ID USER_PHONE",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := start(t)
+			b := p.browser(t)
+			config := p.config("USER_ID", "USER_PHONE", "CHAT_POST_CONVERSATIONS_READ.gZd7omnS")
+			v := b.press(b.open(config.AuthCodeURL("s")), "user", c.user)
+			c.change(p)
+			v = b.press(v, "decision", "accept")
+			if c.want == "" {
+				if v.status != 400 || v.back != nil {
+					t.Errorf("%d, back to %v", v.status, v.back)
+				}
+				return
+			}
+			token, err := config.Exchange(t.Context(), v.back.Query().Get("code"))
+			if err != nil || token.Extra("scope") != c.want {
+				t.Errorf("granted %v, %v; want %s", token, err, c.want)
+			}
+		})
+	}
+}
+
+// TestRedirectURIsOfApps: what may be registered.
+func TestRedirectURIsOfApps(t *testing.T) {
+	t.Parallel()
+	p := serve(t)
+	p.host("POST", "/apps", `{"slug":"app"}`).ok()
+	set := func(uri string) answer { return p.host("PATCH", "/apps/app", `{"redirect_uris":["`+uri+`"]}`) }
+	for _, uri := range []string{
+		"https://app.example/cb", "https://app.example:8443/", "http://127.0.0.1:8000/cb", "http://localhost/cb", "http://[::1]:1/cb", "com.example.app:/cb",
+	} {
+		set(uri).ok()
+	}
+	for _, uri := range []string{
+		"http://app.example/cb", "http://10.0.0.1/cb", "https:/cb", "https://", "https://*.example/", "https://app.example/?x", "https://app.example/#x",
+		"https://me@app.example/", "javascript:alert(1)", "vbscript:x", "data:text/html,x", "file:///etc/passwd", "blob:https://a/x", "/cb", "", "https://مثال.example/",
+	} {
+		set(uri).refused(400, 3, "redirect_uris[0]")
+	}
+}
+
+// TestExpiredRefreshTokenTellsOfReuse: also an old token that has expired since
+// says that two hold it.
+func TestExpiredRefreshTokenTellsOfReuse(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	c := p.config("USER_ID", "offline_access")
+	first, err := c.Exchange(t.Context(), p.browser(t).consent(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.advance("696h") // 29 days
+	second, err := p.refresh(c, first.RefreshToken)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.advance("48h")
+	_, err = p.refresh(c, first.RefreshToken)
+	refused(t, err, "invalid_grant")
+	_, err = p.refresh(c, second.RefreshToken)
+	refused(t, err, "invalid_grant")
+
+	p.advance("720h")
+	third, err := c.Exchange(t.Context(), p.browser(t).consent(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.advance("721h")
+	_, err = p.refresh(c, third.RefreshToken)
+	refused(t, err, "invalid_grant")
+}
+
 // login begins a login and returns its challenge.
 func (p *platform) login() string {
 	p.t.Helper()

@@ -93,10 +93,8 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Data == "" {
 		return nil, errors.New("server: Data is needed")
 	}
-	for name, address := range map[string]string{"--public-url": o.PublicURL, "--login-url": o.LoginURL} {
-		if u, err := url.Parse(address); err != nil || address != "" && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
-			return nil, fmt.Errorf("%s: %q is not an absolute http or https URL", name, address)
-		}
+	if err := checkAddresses(o); err != nil {
+		return nil, err
 	}
 	s := &Server{o: o, log: o.Log, failed: make(chan error, 1)}
 	if s.log == nil {
@@ -122,6 +120,23 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		return nil, err
 	}
 	return s, s.wire()
+}
+
+// checkAddresses refuses addresses that browsers could not be sent to.
+func checkAddresses(o Options) error {
+	for name, address := range map[string]string{"--public-url": o.PublicURL, "--login-url": o.LoginURL} {
+		if address == "" {
+			continue
+		}
+		u, err := url.Parse(address)
+		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
+			return fmt.Errorf("%s: %q is not an http or https URL; write https://host", name, address)
+		}
+		if name == "--public-url" && (strings.Trim(u.Path, "/") != "" || u.RawQuery != "") {
+			return fmt.Errorf("%s: %q has a path or a query; the platform's paths follow the host directly", name, address)
+		}
+	}
+	return nil
 }
 
 // wire makes the domain packages and the faces.
@@ -281,7 +296,10 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // publicURL is where browsers and apps reach us.
 func (s *Server) publicURL() string {
 	if s.o.PublicURL != "" {
-		return strings.TrimRight(s.o.PublicURL, "/")
+		u, err := url.Parse(s.o.PublicURL) // checked by New; the scheme becomes lower-case
+		if err == nil {
+			return u.Scheme + "://" + u.Host
+		}
 	}
 	return "http://" + s.Addr()
 }

@@ -49,7 +49,12 @@ func (tx *Tx) PutUser(u market.User, now time.Time) error {
 }
 
 // DeleteUser removes a user.
-func (tx *Tx) DeleteUser(id string) error { return tx.run(`DELETE FROM users WHERE id = $1`, id) }
+func (tx *Tx) DeleteUser(id string) error {
+	if err := tx.run(`DELETE FROM oauth_logins WHERE user_id = $1 AND user_id <> ''`, id); err != nil {
+		return err
+	}
+	return tx.run(`DELETE FROM users WHERE id = $1`, id)
+}
 
 func scanPost(r scanner) (market.Post, error) {
 	var content string

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"time"
 
@@ -24,11 +26,20 @@ func scanLogin(r scanner) (oauth.Login, error) {
 	var l oauth.Login
 	var scopes string
 	var expires, decided int64
-	err := r.Scan(&l.Hash, &l.App, &l.RedirectURI, &scopes, &l.State, &l.CodeChallenge, &l.Browser, &expires, &l.User, &decided)
+	var state *string
+	err := r.Scan(&l.Hash, &l.App, &l.RedirectURI, &scopes, &state, &l.CodeChallenge, &l.Browser, &expires, &l.User, &decided)
 	if err != nil {
 		return l, err
 	}
 	l.ExpiresAt, l.Decided = moment(expires), decided != 0
+	if state != nil { // any text, NUL and broken UTF-8 included
+		raw, err := base64.StdEncoding.DecodeString(*state)
+		if err != nil {
+			return l, err
+		}
+		text := string(raw)
+		l.State = &text
+	}
 	return l, json.Unmarshal([]byte(scopes), &l.Scopes)
 }
 
@@ -44,7 +55,7 @@ func (s *Store) LoginByConsent(ctx context.Context, hash []byte) (oauth.Login, b
 
 // expiredLogins is how many dead logins and codes each new one sweeps out, so
 // that strangers who begin logins cannot fill the ledger.
-const expiredLogins = 4
+const expiredLogins = 64
 
 // InsertLogin stores a new login.
 func (tx *Tx) InsertLogin(l oauth.Login) error {
@@ -56,9 +67,14 @@ func (tx *Tx) InsertLogin(l oauth.Login) error {
 	if err != nil {
 		return err
 	}
+	var state *string
+	if l.State != nil {
+		text := base64.StdEncoding.EncodeToString([]byte(*l.State))
+		state = &text
+	}
 	return tx.run(`INSERT INTO oauth_logins (hash, app, redirect_uri, scopes, state, code_challenge, browser, expires_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		l.Hash, l.App, l.RedirectURI, scopes, l.State, l.CodeChallenge, l.Browser, micros(l.ExpiresAt))
+		l.Hash, l.App, l.RedirectURI, scopes, state, l.CodeChallenge, l.Browser, micros(l.ExpiresAt))
 }
 
 // AcceptLogin implements oauth.Tx.
@@ -75,12 +91,15 @@ func (tx *Tx) DecideLogin(hash []byte, now time.Time) (bool, error) {
 	return n > 0, err
 }
 
-// InsertCode stores a new code. Dead ones are kept for a day: one that comes
-// again says that somebody has stolen it.
+// keepCodes is how long a dead code is kept: as long as a refresh token that it
+// gave may live. One that comes again says that somebody has stolen it.
+const keepCodes = 31 * 24 * time.Hour
+
+// InsertCode stores a new code.
 func (tx *Tx) InsertCode(c oauth.Code) error {
 	if err := tx.run(`DELETE FROM oauth_codes WHERE hash IN
 		(SELECT hash FROM oauth_codes WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`,
-		micros(tx.store.now().Add(-24*time.Hour)), expiredLogins); err != nil {
+		micros(tx.store.now().Add(-keepCodes)), expiredLogins); err != nil {
 		return err
 	}
 	scopes, err := list(c.Scopes)
@@ -147,12 +166,26 @@ func (tx *Tx) Refresh(hash []byte) (oauth.Refresh, bool, error) {
 		FROM refresh_tokens r JOIN grants g ON g.id = r.grant_id WHERE r.hash = $1`, hash))
 }
 
-// RotateFamily implements oauth.Tx.
-func (tx *Tx) RotateFamily(family int64, now, end time.Time) error {
-	if err := tx.run(`UPDATE refresh_tokens SET rotated_at = $2 WHERE family = $1 AND rotated_at = 0`, family, micros(now)); err != nil {
-		return err
+// Rotate implements oauth.Tx.
+func (tx *Tx) Rotate(r oauth.Refresh, now, end time.Time) (won bool, err error) {
+	n, err := tx.exec(`UPDATE refresh_tokens SET rotated_at = $2 WHERE id = $1 AND rotated_at = 0 AND revoked_at = 0`, r.ID, micros(now))
+	if err != nil || n == 0 {
+		return false, err
 	}
-	return tx.run(`UPDATE access_tokens SET expires_at = $2 WHERE family = $1 AND family <> 0 AND expires_at > $2`, family, micros(end))
+	if err := tx.run(`UPDATE refresh_tokens SET rotated_at = $2 WHERE family = $1 AND rotated_at = 0`, r.Family, micros(now)); err != nil {
+		return false, err
+	}
+	// What has expired of the family can no longer tell of reuse.
+	if err := tx.run(`DELETE FROM refresh_tokens WHERE family = $1 AND expires_at < $2`, r.Family, micros(now)); err != nil {
+		return false, err
+	}
+	return true, tx.run(`UPDATE access_tokens SET expires_at = $2 WHERE family = $1 AND family <> 0 AND expires_at > $2`, r.Family, micros(end))
+}
+
+// UserExists implements oauth.Tx.
+func (tx *Tx) UserExists(id string) (bool, error) {
+	_, ok, err := tx.User(id)
+	return ok, err
 }
 
 // RevokeFamily implements oauth.Tx.
@@ -176,38 +209,40 @@ func (s *Store) ClientSecret(ctx context.Context, app string) (hash []byte, err 
 
 // Resources implements oauth.Store.
 func (s *Store) Resources(ctx context.Context, user string, posts, conversations []string) (map[string]string, error) {
-	titles := map[string]string{}
-	title := func(token string) (string, bool, error) {
-		p, ok, err := s.Post(ctx, token)
-		if p.Title == "" {
-			p.Title = token
-		}
-		return p.Title, ok && p.Owner == user, err
-	}
+	return titles(ctx, &s.reading, user, posts, conversations)
+}
+
+// Resources implements oauth.Tx.
+func (tx *Tx) Resources(user string, posts, conversations []string) (map[string]string, error) {
+	return titles(tx.ctx, tx, user, posts, conversations)
+}
+
+// titles returns the titles of those posts and conversations that are the
+// user's own.
+func titles(ctx context.Context, db querier, user string, posts, conversations []string) (map[string]string, error) {
+	own := map[string]string{}
 	for _, token := range posts {
-		text, own, err := title(token)
+		p, ok, err := post(ctx, db, token)
 		if err != nil {
 			return nil, err
 		}
-		if own {
-			titles["post "+token] = text
+		if ok && p.Owner == user {
+			own["post "+token] = cmp.Or(p.Title, token)
 		}
 	}
 	for _, id := range conversations {
-		c, ok, err := s.Conversation(ctx, id)
+		c, ok, err := conversation(ctx, db, id)
 		if err != nil {
 			return nil, err
 		}
 		if !ok || user != c.Buyer && user != c.Seller && user != c.User {
 			continue
 		}
-		text := c.App
-		if c.PostToken != "" {
-			if text, _, err = title(c.PostToken); err != nil {
-				return nil, err
-			}
+		p, _, err := post(ctx, db, c.PostToken)
+		if err != nil {
+			return nil, err
 		}
-		titles["conversation "+id] = text
+		own["conversation "+id] = cmp.Or(p.Title, c.PostToken, c.App)
 	}
-	return titles, nil
+	return own, nil
 }

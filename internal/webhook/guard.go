@@ -82,6 +82,16 @@ func (g *Guard) CheckURL(field, raw string) error {
 	}
 }
 
+// Plain says whether plain http may lead to a host: this machine, or where a
+// range is allowed by name, that range and hosts whose address is not known yet.
+func (g *Guard) Plain(host string) bool {
+	ip, literal := address(host)
+	if !literal {
+		return len(g.allowed) > 0
+	}
+	return ip.IsLoopback() || g.allows(ip)
+}
+
 // address reads a host that names its address; literal is false for a name
 // that must be resolved.
 func address(host string) (ip netip.Addr, literal bool) {

@@ -128,6 +128,7 @@ func keyRoundTrip(t *testing.T, open opener) {
 	k := l.key("a", "\x00\xff hash")
 	want := k
 	want.Hash, want.AppStatus, want.AppPermissions, want.AppEventURL = nil, access.Suspended, a.Permissions, true
+	want.PerMinute, want.PerDay = a.PerMinute, a.PerDay
 	same(t, "by hash", l.keyByHash("\x00\xff hash"), want)
 
 	second := l.key("a", "second")

@@ -6,7 +6,7 @@ CREATE TABLE oauth_logins (
   app            TEXT NOT NULL REFERENCES apps (slug),
   redirect_uri   TEXT NOT NULL,
   scopes         TEXT NOT NULL,
-  state          TEXT,             -- NULL when none was sent
+  state          TEXT,             -- base64; NULL when none was sent
   code_challenge TEXT NOT NULL DEFAULT '',
   browser        BLOB NOT NULL,    -- hash of the cookie that binds it to its browser
   expires_at     INTEGER NOT NULL,
@@ -14,6 +14,7 @@ CREATE TABLE oauth_logins (
   consent        BLOB UNIQUE,      -- hash of the consent challenge, once the user is known
   decided_at     INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX oauth_logins_user ON oauth_logins (user_id) WHERE user_id <> '';
 CREATE INDEX oauth_logins_expiry ON oauth_logins (expires_at);
 
 CREATE TABLE oauth_codes (
@@ -42,10 +43,11 @@ CREATE TABLE refresh_tokens (
   rotated_at INTEGER NOT NULL DEFAULT 0,
   revoked_at INTEGER NOT NULL DEFAULT 0
 );
-CREATE INDEX refresh_tokens_family ON refresh_tokens (family);
+CREATE INDEX refresh_tokens_family ON refresh_tokens (family, expires_at);
+CREATE INDEX refresh_tokens_current ON refresh_tokens (family) WHERE rotated_at = 0;
 
 ALTER TABLE access_tokens ADD COLUMN family INTEGER NOT NULL DEFAULT 0;
-CREATE INDEX access_tokens_family ON access_tokens (family) WHERE family <> 0;
+CREATE INDEX access_tokens_family ON access_tokens (family, expires_at) WHERE family <> 0;
 
 -- +goose Down
 SELECT 1;
