@@ -656,3 +656,20 @@ func TestRedeliveredBeforeTheOutcomeIsKnown(t *testing.T) {
 		w.state(id, delivery.Delivered)
 	})
 }
+
+func TestReadBeforeItIsHandedOver(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		// The lane reads the ledger between the commit and the hand-over.
+		w.store.OnCommit(func(fresh []delivery.Delivery) {
+			w.engine.Wake("app")
+			synctest.Wait()
+			w.engine.Accept(fresh)
+		})
+		id := w.happen("app", "t1", 0)
+		w.settle()
+		w.state(id, delivery.Delivered)
+		if sends := w.seen(); len(sends) != 1 {
+			t.Errorf("it was sent %d times", len(sends))
+		}
+	})
+}

@@ -50,6 +50,9 @@ type lane struct {
 func (l *lane) offer(d Delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if _, held := l.held[d.ID]; held {
+		return // it was read from the ledger between the commit and now
+	}
 	if l.behind || l.filling || l.parked || l.room() == 0 {
 		l.behind = true
 		l.fill()
