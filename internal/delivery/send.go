@@ -47,11 +47,18 @@ func (e *Engine) attempt(d Delivery) (*Outcome, hold) {
 	if refusal != "" && out.State != Delivered {
 		out.State, out.Reason, out.NextAt, out.Attempt.NextAt = Canceled, refusal, time.Time{}, time.Time{}
 	}
-	e.log.InfoContext(ctx, "delivery attempted",
+	attrs := []slog.Attr{
 		slog.String("delivery", d.ID.String()), slog.String("app", d.ID.App), slog.Int("attempt", out.Attempt.N),
 		slog.String("result", string(result.Reason)), slog.Int("status", result.Status),
 		slog.Duration("duration", result.Duration), slog.String("state", string(out.State)),
-		slog.String("error", result.Error), slog.Time("next_at", out.NextAt))
+	}
+	if result.Error != "" {
+		attrs = append(attrs, slog.String("error", result.Error))
+	}
+	if !out.NextAt.IsZero() {
+		attrs = append(attrs, slog.Time("next_at", out.NextAt))
+	}
+	e.log.LogAttrs(ctx, slog.LevelInfo, "delivery attempted", attrs...)
 	return &out, hold{}
 }
 
