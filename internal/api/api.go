@@ -54,12 +54,6 @@ func (m *Mux) Handle(pattern string, h Handler) {
 	})
 }
 
-// Has says whether the router knows the path of a call, whatever the method.
-func (m *Mux) Has(r *http.Request) bool {
-	_, pattern := m.mux.Handler(r)
-	return pattern != "" || len(m.allowed(r)) > 0
-}
-
 // ServeHTTP implements http.Handler.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer m.recover(w, r)
@@ -125,9 +119,16 @@ func (m *Mux) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (m *Mux) answer(w http.ResponseWriter, r *http.Request, code int, v any) {
+	if err := Answer(w, code, v); err != nil {
+		m.log.ErrorContext(r.Context(), "answer cannot be encoded", "path", r.URL.Path, "err", err)
+	}
+}
+
+// Answer writes a JSON answer that no cache keeps. What cannot be encoded
+// becomes a bare 500, and its error is returned for the log.
+func Answer(w http.ResponseWriter, code int, v any) error {
 	body, err := wire.Marshal(v)
 	if err != nil {
-		m.log.ErrorContext(r.Context(), "answer cannot be encoded", "path", r.URL.Path, "err", err)
 		code, body = status.Internal.HTTP(), []byte(`{"code":13,"message":"internal error","details":[]}`)
 	}
 	h := w.Header()
@@ -136,6 +137,7 @@ func (m *Mux) answer(w http.ResponseWriter, r *http.Request, code int, v any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(code)
 	_, _ = w.Write(body) //nolint:gosec // JSON, declared as such and with nosniff
+	return err
 }
 
 // Read returns the body of a call: at most limit bytes (MaxBody when 0), and

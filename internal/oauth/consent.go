@@ -87,7 +87,7 @@ func (s *Server) showConsent(w http.ResponseWriter, r *http.Request) error {
 
 // decide takes the user's decision, once.
 func (s *Server) decide(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(w, r)
+	form, err := readForm(r)
 	if err != nil {
 		return err
 	}

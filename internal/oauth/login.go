@@ -80,7 +80,7 @@ func (s *Server) showLogin(w http.ResponseWriter, r *http.Request) error {
 
 // devLogin lets a person be one of the demo users, in dev mode.
 func (s *Server) devLogin(w http.ResponseWriter, r *http.Request) error {
-	form, err := readForm(w, r)
+	form, err := readForm(r)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,9 @@
 package oauth
 
 import (
+	"bytes"
 	"embed"
-	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"strings"
@@ -11,7 +12,7 @@ import (
 	"github.com/openkenar/openkenar/internal/status"
 )
 
-//go:embed pages
+//go:embed pages/*.html
 var pages embed.FS
 
 var templates = template.Must(template.ParseFS(pages, "pages/*.html"))
@@ -59,22 +60,19 @@ func (s *Server) page(h func(http.ResponseWriter, *http.Request) error) http.Han
 		if kind == status.NotFound {
 			kind = status.Invalid // of a login, not of the page
 		}
-		w.WriteHeader(head(w, kind.HTTP()))
-		if err := s.execute(w, r, "problem", view{Problem: problem}); err != nil {
+		if err := s.show(w, r, kind.HTTP(), "problem", view{Problem: problem}); err != nil {
 			s.log.ErrorContext(r.Context(), "page cannot be shown", "err", err)
 		}
 	}
 }
 
 func (s *Server) render(w http.ResponseWriter, r *http.Request, name string, v view) error {
-	w.WriteHeader(head(w, http.StatusOK))
-	if err := s.execute(w, r, name, v); err != nil {
-		s.log.ErrorContext(r.Context(), "page cannot be shown", "page", name, "err", err)
-	}
-	return nil
+	return s.show(w, r, http.StatusOK, name, v)
 }
 
-func (s *Server) execute(w http.ResponseWriter, r *http.Request, name string, v view) error {
+// show makes a page whole before it writes anything, so that one which fails
+// does not break off in the middle.
+func (s *Server) show(w http.ResponseWriter, r *http.Request, code int, name string, v view) error {
 	q := r.URL.Query()
 	v.Lang = "fa"
 	q.Set("lang", "en")
@@ -85,31 +83,34 @@ func (s *Server) execute(w http.ResponseWriter, r *http.Request, name string, v 
 	if r.Method == http.MethodGet {
 		v.Other = "?" + q.Encode()
 	}
-	return templates.ExecuteTemplate(w, name, v)
+	var page bytes.Buffer
+	if err := templates.ExecuteTemplate(&page, name, v); err != nil {
+		return fmt.Errorf("page %s: %w", name, err)
+	}
+	head(w.Header())
+	w.WriteHeader(code)
+	_, _ = page.WriteTo(w)
+	return nil
 }
 
 // head sets the headers of a page: nothing may frame it (RFC 9700, 4.16), and
 // no script runs. form-action is not set: browsers apply it to every redirect
 // that follows, and an app's callback may lead anywhere.
-func head(w http.ResponseWriter, code int) int {
-	h := w.Header()
+func head(h http.Header) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
-	return code
 }
+
+//go:embed pages/style.css
+var stylesheet []byte
 
 // style serves the stylesheet of the pages.
 func style(w http.ResponseWriter, _ *http.Request) {
-	css, err := pages.ReadFile("pages/style.css")
-	if err != nil {
-		http.Error(w, errors.ErrUnsupported.Error(), http.StatusInternalServerError)
-		return
-	}
 	w.Header().Set("Content-Type", "text/css; charset=utf-8")
 	w.Header().Set("Cache-Control", "max-age=3600")
-	_, _ = w.Write(css)
+	_, _ = w.Write(stylesheet)
 }

@@ -39,7 +39,7 @@ type tokenAnswer struct {
 // endpoint is an endpoint that apps call: a form in, JSON out.
 func (s *Server) endpoint(h func(r *http.Request, app string, form url.Values) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		v, err := s.call(w, r, h)
+		v, err := s.call(r, h)
 		var code refusal
 		switch {
 		case err == nil:
@@ -61,21 +61,13 @@ func (s *Server) endpoint(h func(r *http.Request, app string, form url.Values) (
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, code int, v any) {
-	body, err := wire.Marshal(v)
-	if err != nil {
-		s.log.ErrorContext(r.Context(), "answer cannot be encoded", "err", err)
-		code, body = http.StatusInternalServerError, []byte(`{"error":"server_error"}`)
+	if err := api.Answer(w, code, v); err != nil {
+		s.log.ErrorContext(r.Context(), "answer cannot be encoded", "path", r.URL.Path, "err", err)
 	}
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(code)
-	_, _ = w.Write(body) //nolint:gosec // JSON, declared as such and with nosniff
 }
 
-func (s *Server) call(w http.ResponseWriter, r *http.Request, h func(*http.Request, string, url.Values) (any, error)) (any, error) {
-	form, err := readForm(w, r)
+func (s *Server) call(r *http.Request, h func(*http.Request, string, url.Values) (any, error)) (any, error) {
+	form, err := readForm(r)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +79,7 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request, h func(*http.Reque
 }
 
 // readForm reads a form-encoded body in which no parameter comes twice.
-func readForm(_ http.ResponseWriter, r *http.Request) (url.Values, error) {
+func readForm(r *http.Request) (url.Values, error) {
 	body, err := api.Read(r, maxForm, "application/x-www-form-urlencoded")
 	if err != nil {
 		return nil, err
