@@ -4,7 +4,8 @@
 // effect before it is answered. Contract: sections 2, 3, 5 and 7.
 //
 // The files: app.go, key.go, token.go, grant.go hold one kind of thing each,
-// scope.go the catalogue of scopes, keyring.go the cryptography.
+// scope.go the catalogue of scopes, keyring.go the cryptography; upload.go lets
+// apps upload media.
 package access
 
 import (
@@ -40,6 +41,7 @@ type Tx interface {
 	InsertGrant(g Grant) error
 	UpdateGrant(g Grant) error
 	RevokeGrant(id int64, now time.Time) error
+	InsertUploadToken(t UploadToken) error
 }
 
 // Store is the ledger as access needs it.
@@ -52,6 +54,7 @@ type Store interface {
 	Secrets(ctx context.Context, app string, now time.Time) ([]Secret, error)
 	TokenByHash(ctx context.Context, hash []byte) (t Token, ok bool, err error)
 	Grants(ctx context.Context, user string) ([]Grant, error)
+	UploadTokenByHash(ctx context.Context, hash []byte) (t UploadToken, ok bool, err error)
 }
 
 // Access is the rules over a store.
@@ -67,7 +70,8 @@ type Access struct {
 	mu        sync.Mutex
 	endpoints map[string]endpoint // by app, until it changes
 	keysKnown map[string]knownKey // by hash, for as long as copyTTL
-	changes   int                 // what was read before the last one may be out of date
+	offered   offered
+	changes   int // what was read before the last one may be out of date
 }
 
 // Options of Access.

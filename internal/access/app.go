@@ -51,8 +51,10 @@ const (
 	maxList     = 100  // entries of any list
 	maxIdentKey = 512  // bytes of an identification key
 	maxRedirect = 2048 // bytes of a redirect URI
-	defaultRate = 6000
-	defaultDay  = 1_000_000
+	// maxTouchpoint is that of a session initialization's source, in bytes.
+	maxTouchpoint = 20
+	defaultRate   = 6000
+	defaultDay    = 1_000_000
 )
 
 // App is an app and its settings, as the host API shows and takes them.
@@ -139,8 +141,12 @@ func (a *Access) checkApp(app App) error {
 		if err := wire.Enum(fmt.Sprintf("touchpoints[%d].action", i), t.Action, ServerLink, DirectLink, StartChatBot); err != nil {
 			return err
 		}
-		if err := wire.CheckID(fmt.Sprintf("touchpoints[%d].touchpoint", i), t.Touchpoint); err != nil {
+		field := fmt.Sprintf("touchpoints[%d].touchpoint", i)
+		if err := wire.CheckID(field, t.Touchpoint); err != nil {
 			return err
+		}
+		if len(t.Touchpoint) > maxTouchpoint {
+			return status.New(status.Invalid, "%s: %d bytes, want at most %d", field, len(t.Touchpoint), maxTouchpoint)
 		}
 	}
 	if app.PerMinute < 0 || app.PerDay < 0 {
@@ -352,6 +358,60 @@ func (a *Access) NewClientSecret(ctx context.Context, app string) (string, error
 		return tx.SetClientSecret(app, hash(secret), a.now())
 	})
 	return secret, err
+}
+
+// offered is a copy of the apps that have a touchpoint.
+type offered struct {
+	apps    []App
+	at      time.Time // when it was read, in real time
+	changes int
+}
+
+// Offered returns the apps that have a touchpoint and may be opened, by slug,
+// without their identification keys. The list is a copy that is used for a
+// second at most, and never after a change on the same node.
+func (a *Access) Offered(ctx context.Context, touchpoint string) ([]App, error) {
+	a.mu.Lock()
+	known, changes := a.offered, a.changes
+	a.mu.Unlock()
+	if now := time.Now(); known.at.IsZero() || known.changes != changes || now.Sub(known.at) >= copyTTL {
+		known = offered{at: now, changes: changes}
+		for after := ""; ; {
+			page, err := a.store.Apps(ctx, after, event.Page)
+			if err != nil {
+				return nil, err
+			}
+			for _, app := range page {
+				if len(app.Touchpoints) > 0 && app.Status != Suspended && !app.Paused {
+					known.apps = append(known.apps, app)
+				}
+			}
+			if len(page) < event.Page {
+				break
+			}
+			after = page[len(page)-1].Slug
+		}
+		a.mu.Lock()
+		a.offered = known
+		a.mu.Unlock()
+	}
+	var apps []App
+	for _, app := range known.apps {
+		if _, ok := app.At(touchpoint); ok {
+			apps = append(apps, app)
+		}
+	}
+	return apps, nil
+}
+
+// At returns what the app does at a touchpoint; ok is false where it has none.
+func (app App) At(touchpoint string) (action OpenAction, ok bool) {
+	for _, t := range app.Touchpoints {
+		if t.Touchpoint == touchpoint {
+			return t.Action, true
+		}
+	}
+	return "", false
 }
 
 func errOr(err, otherwise error) error {

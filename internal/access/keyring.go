@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -25,6 +26,7 @@ const userIDSize = 24
 type Keyring struct {
 	seal  cipher.AEAD
 	users []byte
+	links []byte
 }
 
 // NewMasterKey returns a fresh master key in its text form.
@@ -44,6 +46,10 @@ func NewKeyring(master string) (*Keyring, error) {
 	if err != nil {
 		return nil, fmt.Errorf("derive the user id key: %w", err)
 	}
+	links, err := hkdf.Key(sha256.New, key, nil, "openkenar link v1", secretSize)
+	if err != nil {
+		return nil, fmt.Errorf("derive the link key: %w", err)
+	}
 	block, err := aes.NewCipher(sealing)
 	if err != nil {
 		return nil, err
@@ -52,7 +58,7 @@ func NewKeyring(master string) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Keyring{seal: seal, users: users}, nil
+	return &Keyring{seal: seal, users: users, links: links}, nil
 }
 
 func parseMaster(text string) ([]byte, error) {
@@ -88,6 +94,33 @@ func (k *Keyring) UserID(app, user string) string {
 	mac.Write([]byte{0})
 	mac.Write([]byte(user))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:userIDSize])
+}
+
+// signLink returns the query of a signed link.
+func (k *Keyring) signLink(path string, expires int64) string {
+	end := strconv.FormatInt(expires, 10)
+	return "expires=" + end + "&signature=" + k.linkSignature(path, end)
+}
+
+func (k *Keyring) linkSignature(path, expires string) string {
+	mac := hmac.New(sha256.New, k.links)
+	mac.Write([]byte(path))
+	mac.Write([]byte{0})
+	mac.Write([]byte(expires))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+}
+
+func (k *Keyring) linkIs(path, expires, signature string) bool {
+	return hmac.Equal([]byte(signature), []byte(k.linkSignature(path, expires)))
+}
+
+// linkEnd reads the end of a link whose signature is right.
+func linkEnd(expires string) int64 {
+	end, err := strconv.ParseInt(expires, 10, 64)
+	if err != nil {
+		return 0
+	}
+	return end
 }
 
 func random() []byte {

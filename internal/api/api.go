@@ -54,6 +54,17 @@ func (m *Mux) Handle(pattern string, h Handler) {
 	})
 }
 
+// HandleRaw routes a pattern to a handler that writes its answer itself, as a
+// stream or a file needs it. An error that it returns is rendered; it may return
+// one only before it has written anything.
+func (m *Mux) HandleRaw(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
+	m.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			m.fail(w, r, err)
+		}
+	})
+}
+
 // ServeHTTP implements http.Handler.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer m.recover(w, r)
@@ -104,12 +115,13 @@ func (m *Mux) recover(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fail renders an error; what is our fault goes to the log.
+// fail renders an error; what is our fault goes to the log, and so does what
+// has a cause that the caller does not see.
 func (m *Mux) fail(w http.ResponseWriter, r *http.Request, err error) {
 	kind := status.KindOf(err)
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		kind = status.Unavailable // the caller is gone; nobody reads this
-	} else if kind == status.Internal || kind == status.Unavailable {
+	} else if kind == status.Internal || kind == status.Unavailable && errors.Unwrap(err) != nil {
 		m.log.ErrorContext(r.Context(), "call failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
 	if after := status.RetryAfter(err); after > 0 {

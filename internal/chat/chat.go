@@ -1,6 +1,12 @@
-// Package chat holds conversations and messages. A message that was accepted
-// is stored, is an event, and has its deliveries, all in one transaction.
-// Contract: sections 5, 6 and 8.
+// Package chat holds conversations and messages, what apps say in them and as
+// bots, the buttons and media that they send, and their notifications. A
+// message that was accepted is stored, is an event, has its deliveries, and is
+// on the feed when an app has sent it, all in one transaction. Contract:
+// sections 4, 5, 6 and 8.
+//
+// The files: message.go is what people write, send.go what apps do,
+// button.go, media.go and notification.go what they add, feed.go how the
+// marketplace hears of it.
 package chat
 
 import (
@@ -8,6 +14,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/wire"
@@ -49,6 +56,20 @@ type Conversation struct {
 	BlockedBySeller bool `json:"-"`
 }
 
+// SideOf returns the side of a user; ok is false for who takes no part.
+func (c Conversation) SideOf(user string) (side Side, ok bool) {
+	switch {
+	case user == "":
+		return "", false
+	case c.Type == WithBot:
+		return User, user == c.User
+	case user == c.Seller:
+		return Seller, true
+	default:
+		return Buyer, user == c.Buyer
+	}
+}
+
 // same says whether two conversations are about the same.
 func (c Conversation) same(d Conversation) bool {
 	return c.Type == d.Type && c.PostToken == d.PostToken && c.Buyer == d.Buyer && c.App == d.App && c.User == d.User
@@ -70,41 +91,65 @@ type Tx interface {
 	// what was not sent yet; again, it only returns the event. ok is false where
 	// there is no such message.
 	EraseMessage(id string, now time.Time) (event int64, ok bool, err error)
+	// TokenLives says whether an access token may still be used.
+	TokenLives(id int64, now time.Time) (bool, error)
+	InsertNotification(n Notice) error
+	// Publish puts what an app did on the feed: the event of a message, or the
+	// id of a notification.
+	Publish(t FeedType, app string, ref int64)
+	// Upload returns what an app uploaded.
+	Upload(id string) (u Upload, ok bool, err error)
+	// KeepUpload notes that a message carries it.
+	KeepUpload(id string) error
 }
 
 // Store is the ledger as chat needs it.
 type Store interface {
 	Write(ctx context.Context, f func(Tx) error) error
 	Conversation(ctx context.Context, id string) (c Conversation, ok bool, err error)
+	Message(ctx context.Context, id string) (m Stored, ok bool, err error)
 	// Messages returns messages of a conversation ascending: those after an
 	// event id, or the newest when after is negative.
 	Messages(ctx context.Context, conversation string, after int64, limit int) ([]Stored, error)
+	// Texts returns the newest messages of type TEXT, ascending.
+	Texts(ctx context.Context, conversation string, limit int) ([]Stored, error)
+	Notification(ctx context.Context, id int64) (n Notice, ok bool, err error)
+	// Notifications returns a user's notifications older than before, newest
+	// first.
+	Notifications(ctx context.Context, user string, before int64, limit int) ([]Notice, error)
+	// Feed returns what comes after a number, ascending.
+	Feed(ctx context.Context, after int64, limit int) ([]FeedEntry, error)
 }
 
 // Chat is the rules over a store.
 type Chat struct {
-	store Store
-	now   func() time.Time
-	erase func(ctx context.Context, event int64) error
+	store  Store
+	access *access.Access
+	media  *Media
+	now    func() time.Time
+	erase  func(ctx context.Context, event int64) error
+	feed   feed
 }
 
 // Options of a Chat.
 type Options struct {
-	Store Store
-	Now   func() time.Time // default time.Now
+	Store  Store
+	Access *access.Access
+	Media  *Media
+	Now    func() time.Time // default time.Now
 	// Erase returns when nothing of the event is being sent any more.
 	Erase func(ctx context.Context, event int64) error
 }
 
 // New returns the rules of chat.
 func New(o Options) (*Chat, error) {
-	if o.Store == nil || o.Erase == nil {
-		return nil, errors.New("chat: Store and Erase are needed")
+	if o.Store == nil || o.Access == nil || o.Media == nil || o.Erase == nil {
+		return nil, errors.New("chat: Store, Access, Media and Erase are needed")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Chat{store: o.Store, now: o.Now, erase: o.Erase}, nil
+	return &Chat{store: o.Store, access: o.Access, media: o.Media, now: o.Now, erase: o.Erase, feed: newFeed()}, nil
 }
 
 // NoConversation is the error for a conversation that is not there.

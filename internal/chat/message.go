@@ -89,6 +89,20 @@ type Content struct {
 	Contact  *ContactData  `json:"contact_data,omitempty"`
 }
 
+// relink changes where the content's media is found.
+func (c *Content) relink(link string) {
+	switch {
+	case c.Image != nil:
+		c.Image.Link = link
+	case c.File != nil:
+		c.File.Link = link
+	case c.Voice != nil:
+		c.Voice.Link = link
+	case c.Video != nil:
+		c.Video.Link = link
+	}
+}
+
 // check refuses content that is not exactly what the type asks for.
 func (c Content) check(t MessageType) error {
 	fields := []struct {
@@ -224,7 +238,7 @@ type payload struct {
 }
 
 // Message is a message as the host API shows it: the webhook's, with sent_at
-// in RFC 3339 and the event it became.
+// in RFC 3339, its buttons, and the event it became.
 type Message struct {
 	ID           string          `json:"id"`
 	Conversation conversationRef `json:"conversation"`
@@ -232,6 +246,7 @@ type Message struct {
 	Type         MessageType     `json:"type"`
 	SentAt       wire.Time       `json:"sent_at"`
 	Content
+	Keyboards
 	EventID string `json:"event_id"`
 }
 
@@ -239,10 +254,14 @@ type Message struct {
 type Stored struct {
 	ID           string
 	Conversation string
-	User         string // who wrote it
+	Type         MessageType
+	User         string // who wrote it, or for whom App did
+	App          string // that sent it for User, or as its bot; empty for a person
 	SentAt       time.Time
 	Hash         []byte // of what was sent, to tell a repeat from another message
 	Payload      []byte // as in the webhook; nil once erased
+	Buttons      []byte // Keyboards; nil where there are none
+	Media        string // what App uploaded; empty for none
 	Event        int64
 }
 
@@ -251,10 +270,22 @@ func (s Stored) message() (Message, error) {
 	if err := json.Unmarshal(s.Payload, &p); err != nil {
 		return Message{}, fmt.Errorf("read message %s: %w", s.ID, err)
 	}
-	return Message{
+	m := Message{
 		ID: p.ID, Conversation: p.Conversation, Sender: p.Sender, Type: p.Type,
 		SentAt: wire.Time{Time: time.UnixMicro(p.SentAt).UTC()}, Content: p.Content, EventID: strconv.FormatInt(s.Event, 10),
-	}, nil
+	}
+	var err error
+	m.Keyboards, err = s.keyboards()
+	return m, err
+}
+
+func (s Stored) keyboards() (k Keyboards, err error) {
+	if s.Buttons != nil {
+		if err = json.Unmarshal(s.Buttons, &k); err != nil {
+			err = fmt.Errorf("read the buttons of message %s: %w", s.ID, err)
+		}
+	}
+	return k, err
 }
 
 // PutMessage accepts a message that a person wrote. The same again under its
@@ -368,26 +399,29 @@ func (n NewMessage) stored(conv Conversation, now time.Time) (Stored, error) {
 	if sent.IsZero() {
 		sent = now
 	}
-	p := payload{
-		ID:           n.ID,
-		Conversation: conversationRef{ID: conv.ID, Type: conv.Type, PostToken: conv.PostToken},
-		Sender:       sender{Type: Human},
-		Type:         n.Type,
-		SentAt:       sent.UnixMicro(),
-		Content:      n.Content,
-	}
-	if conv.Type == OnPost {
-		p.Sender.Side = n.Sender
+	m, err := conv.message(n.Sender, payload{
+		ID: n.ID, Sender: sender{Type: Human}, Type: n.Type, SentAt: sent.UnixMicro(), Content: n.Content,
+	})
+	m.Hash = hash[:]
+	return m, err
+}
+
+// message is a message of a side of the conversation as it is kept, without
+// its author.
+func (c Conversation) message(side Side, p payload) (Stored, error) {
+	p.Conversation = conversationRef{ID: c.ID, Type: c.Type, PostToken: c.PostToken}
+	if c.Type == OnPost {
+		p.Sender.Side = side
 	}
 	body, err := wire.Marshal(p)
-	return Stored{ID: n.ID, Conversation: conv.ID, SentAt: sent, Hash: hash[:], Payload: body}, err
+	return Stored{ID: p.ID, Conversation: c.ID, Type: p.Type, SentAt: time.UnixMicro(p.SentAt).UTC(), Payload: body}, err
 }
 
 // emit makes the event of a message.
 func emit(tx Tx, conv Conversation, m Stored, now time.Time) error {
 	e := event.Event{
 		ID: m.Event, Type: event.NewMessageOnPost, At: now, Key: "conversation " + conv.ID, Payload: m.Payload,
-		Owner: conv.Seller, Post: conv.PostToken, User: m.User,
+		Owner: conv.Seller, Post: conv.PostToken, User: m.User, Sender: m.App,
 	}
 	if conv.Type == WithBot {
 		e.Type, e.App, e.Owner, e.Post = event.NewChatbotMessage, conv.App, "", ""
@@ -436,11 +470,20 @@ func (c *Chat) Messages(ctx context.Context, conversation, cursor string) ([]Mes
 	}
 	messages := make([]Message, len(list))
 	for i, s := range list {
-		if messages[i], err = s.message(); err != nil {
+		if messages[i], err = c.show(s); err != nil {
 			return nil, "", err
 		}
 	}
 	return messages, next, nil
+}
+
+// show is a message for the marketplace, with a fresh link to its media.
+func (c *Chat) show(s Stored) (Message, error) {
+	m, err := s.message()
+	if s.Media != "" {
+		m.relink(c.media.link(s.Media))
+	}
+	return m, err
 }
 
 // DeleteMessage takes a message away: its content is erased and nothing more

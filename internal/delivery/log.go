@@ -21,6 +21,7 @@ type Row struct {
 	Attempts int
 	NextAt   time.Time // of a pending one
 	At       time.Time // when the event happened
+	Body     []byte    // what is sent; only of a single one, nil once erased
 }
 
 // Happened is an event with one verdict for each app that it concerned.

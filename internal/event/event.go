@@ -30,6 +30,19 @@ func Types() []Type {
 	return []Type{NewMessageOnPost, PostUpdate, NewChatbotMessage, UserAccessRevocation, PaymentTransaction}
 }
 
+// What the log of deliveries holds besides: calls that an app answers while
+// somebody waits. Nobody subscribes to them, and nothing retries them.
+const (
+	SessionInitialization Type = "SESSION_INITIALIZATION"
+	DynamicAction         Type = "DYNAMIC_ACTION"
+)
+
+// IsCall says whether a type is one of them.
+func (t Type) IsCall() bool { return t == SessionInitialization || t == DynamicAction }
+
+// CallKey is the order key of the calls that are made for a user.
+func CallKey(user string) string { return "call " + user }
+
 // The scopes that events ask for. They are part of access's catalogue.
 const (
 	scopePostConversations = "CHAT_POST_CONVERSATIONS_READ" // with a post token
@@ -55,8 +68,12 @@ var kinds = map[Type]kind{
 	PaymentTransaction:   {webhook: "PAYMENT_TRANSACTION", fields: []string{"transaction", "payment_transaction"}, byDefault: true},
 }
 
-// Envelope returns the body of the webhook that tells of a payload.
+// Envelope returns the body of the webhook that tells of a payload; that of a
+// call is the payload itself.
 func Envelope(t Type, metadata, payload []byte) []byte {
+	if t.IsCall() {
+		return payload
+	}
 	k := kinds[t]
 	return webhook.Envelope(k.webhook, metadata, payload, k.fields...)
 }

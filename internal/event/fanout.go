@@ -91,6 +91,8 @@ func hear(tx Tx, e Event, v Verdict) (Verdict, error) {
 		return Verdict{App: v.App, State: delivery.Skipped, Reason: reason}, nil
 	}
 	switch {
+	case e.Sender == v.App && e.Type == NewChatbotMessage:
+		return skip("the app's own message")
 	case l.Suspended:
 		return skip("the app is suspended")
 	case !l.EventURL:

@@ -127,7 +127,7 @@ func mayHear(h Holder, r Registration) error {
 				return lacks(scope + "; " + string(r.Type) + " needs " + scopeRevocation + " and " + scopeUserID)
 			}
 		}
-	case NewChatbotMessage, PaymentTransaction:
+	case NewChatbotMessage, PaymentTransaction, SessionInitialization, DynamicAction:
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/wire"
 )
@@ -84,6 +85,7 @@ type attempt struct {
 
 type deliveryWithLog struct {
 	deliveryRow
+	Body       string    `json:"body"` // what is sent; empty once erased
 	AttemptLog []attempt `json:"attempt_log"`
 }
 
@@ -97,7 +99,7 @@ func (a *API) getDelivery(r *http.Request) (any, error) {
 		return nil, err
 	}
 	row, err := a.show(r, d)
-	out := deliveryWithLog{row, make([]attempt, len(attempts))}
+	out := deliveryWithLog{row, string(d.Body), make([]attempt, len(attempts))}
 	for i, t := range attempts {
 		out.AttemptLog[i] = attempt{
 			N: t.N, At: wire.Time{Time: t.At}, DurationMS: t.Duration.Milliseconds(), Request: t.Request, Status: code(t.Status),
@@ -112,7 +114,18 @@ func (a *API) redeliver(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := a.deliveries.Redeliver(r.Context(), id)
+	d, _, err := a.deliveries.Get(r.Context(), id)
+	if err != nil {
+		return nil, err
+	}
+	if event.Type(d.Type).IsCall() { // made again now: nobody waits for it in a lane
+		if err := a.extensions.Repeat(r.Context(), id); err != nil {
+			return nil, err
+		}
+		d, _, err = a.deliveries.Get(r.Context(), id)
+	} else {
+		d, err = a.deliveries.Redeliver(r.Context(), id)
+	}
 	if err != nil {
 		return nil, err
 	}

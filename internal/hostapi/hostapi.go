@@ -17,6 +17,7 @@ import (
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/extension"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/oauth"
 	"github.com/openkenar/openkenar/internal/status"
@@ -29,6 +30,7 @@ type API struct {
 	subscriptions *event.Subscriptions
 	market        *market.Market
 	chat          *chat.Chat
+	extensions    *extension.Extensions
 	deliveries    *delivery.Log
 	engine        *delivery.Engine
 	oauth         *oauth.Server
@@ -50,6 +52,7 @@ type Options struct {
 	Subscriptions *event.Subscriptions
 	Market        *market.Market
 	Chat          *chat.Chat
+	Extensions    *extension.Extensions
 	Deliveries    *delivery.Log
 	Engine        *delivery.Engine
 	OAuth         *oauth.Server
@@ -63,12 +66,12 @@ func New(o Options) (*api.Mux, error) {
 	if len(o.HostKeys) == 0 {
 		return nil, errors.New("hostapi: at least one host key is needed")
 	}
-	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Deliveries == nil ||
-		o.Engine == nil || o.OAuth == nil || o.Now == nil || o.Log == nil {
+	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Extensions == nil ||
+		o.Deliveries == nil || o.Engine == nil || o.OAuth == nil || o.Now == nil || o.Log == nil {
 		return nil, errors.New("hostapi: every option but Clock is needed")
 	}
 	a := &API{
-		access: o.Access, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat,
+		access: o.Access, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, extensions: o.Extensions,
 		deliveries: o.Deliveries, engine: o.Engine, oauth: o.OAuth, now: o.Now, clock: o.Clock,
 	}
 	for _, k := range o.HostKeys {
@@ -76,45 +79,61 @@ func New(o Options) (*api.Mux, error) {
 	}
 	m := api.NewMux(o.Log)
 	for pattern, h := range a.routes() {
-		m.Handle(pattern, a.forHost(h))
+		m.Handle(pattern, func(r *http.Request) (any, error) {
+			if err := a.checkKey(r); err != nil {
+				return nil, err
+			}
+			return h(r)
+		})
 	}
+	m.HandleRaw("GET /host/v1/feed", func(w http.ResponseWriter, r *http.Request) error {
+		if err := a.checkKey(r); err != nil {
+			return err
+		}
+		return a.feed(w, r)
+	})
 	return m, nil
 }
 
 func (a *API) routes() map[string]api.Handler {
 	routes := map[string]api.Handler{
-		"PUT /host/v1/users/{user}":                 a.putUser,
-		"DELETE /host/v1/users/{user}":              a.deleteUser,
-		"GET /host/v1/users/{user}/grants":          a.listGrants,
-		"DELETE /host/v1/users/{user}/grants/{app}": a.revokeGrant,
-		"PUT /host/v1/posts/{token}":                a.putPost,
-		"DELETE /host/v1/posts/{token}":             a.deletePost,
-		"PUT /host/v1/conversations/{id}":           a.putConversation,
-		"PUT /host/v1/conversations/{id}/block":     a.block,
-		"POST /host/v1/conversations/{id}/messages": a.postMessage,
-		"GET /host/v1/conversations/{id}/messages":  a.listMessages,
-		"DELETE /host/v1/messages/{id}":             a.deleteMessage,
-		"PUT /host/v1/transactions/{id}":            a.putTransaction,
-		"GET /host/v1/oauth/logins/{challenge}":     a.getLogin,
-		"POST /host/v1/oauth/logins/{challenge}":    a.acceptLogin,
-		"POST /host/v1/batch":                       a.batch,
-		"GET /host/v1/apps":                         a.listApps,
-		"POST /host/v1/apps":                        a.createApp,
-		"GET /host/v1/apps/{slug}":                  a.getApp,
-		"PATCH /host/v1/apps/{slug}":                a.changeApp,
-		"POST /host/v1/apps/{slug}/test-event":      a.testEvent,
-		"GET /host/v1/apps/{slug}/signing-secrets":  a.listSecrets,
-		"POST /host/v1/apps/{slug}/signing-secrets": a.addSecret,
-		"GET /host/v1/apps/{slug}/keys":             a.listKeys,
-		"POST /host/v1/apps/{slug}/keys":            a.createKey,
-		"DELETE /host/v1/apps/{slug}/keys/{id}":     a.revokeKey,
-		"POST /host/v1/apps/{slug}/client-secret":   a.newClientSecret,
-		"GET /host/v1/apps/{slug}/subscriptions":    a.listSubscriptions,
-		"GET /host/v1/deliveries":                   a.listDeliveries,
-		"GET /host/v1/deliveries/{id}":              a.getDelivery,
-		"POST /host/v1/deliveries/{id}/redeliver":   a.redeliver,
-		"POST /host/v1/redeliveries":                a.redeliverAll,
-		"GET /host/v1/events/{id}":                  a.getEvent,
+		"PUT /host/v1/users/{user}":                                a.putUser,
+		"DELETE /host/v1/users/{user}":                             a.deleteUser,
+		"GET /host/v1/users/{user}/grants":                         a.listGrants,
+		"GET /host/v1/users/{user}/notifications":                  a.listNotifications,
+		"GET /host/v1/extensions":                                  a.listExtensions,
+		"POST /host/v1/extensions/{app}/open":                      a.openExtension,
+		"POST /host/v1/messages/{id}/buttons/{row}/{column}/click": a.clickMessage,
+		"POST /host/v1/notifications/{id}/buttons/{n}/click":       a.clickNotification,
+		"DELETE /host/v1/users/{user}/grants/{app}":                a.revokeGrant,
+		"PUT /host/v1/posts/{token}":                               a.putPost,
+		"DELETE /host/v1/posts/{token}":                            a.deletePost,
+		"PUT /host/v1/conversations/{id}":                          a.putConversation,
+		"PUT /host/v1/conversations/{id}/block":                    a.block,
+		"POST /host/v1/conversations/{id}/messages":                a.postMessage,
+		"GET /host/v1/conversations/{id}/messages":                 a.listMessages,
+		"DELETE /host/v1/messages/{id}":                            a.deleteMessage,
+		"PUT /host/v1/transactions/{id}":                           a.putTransaction,
+		"GET /host/v1/oauth/logins/{challenge}":                    a.getLogin,
+		"POST /host/v1/oauth/logins/{challenge}":                   a.acceptLogin,
+		"POST /host/v1/batch":                                      a.batch,
+		"GET /host/v1/apps":                                        a.listApps,
+		"POST /host/v1/apps":                                       a.createApp,
+		"GET /host/v1/apps/{slug}":                                 a.getApp,
+		"PATCH /host/v1/apps/{slug}":                               a.changeApp,
+		"POST /host/v1/apps/{slug}/test-event":                     a.testEvent,
+		"GET /host/v1/apps/{slug}/signing-secrets":                 a.listSecrets,
+		"POST /host/v1/apps/{slug}/signing-secrets":                a.addSecret,
+		"GET /host/v1/apps/{slug}/keys":                            a.listKeys,
+		"POST /host/v1/apps/{slug}/keys":                           a.createKey,
+		"DELETE /host/v1/apps/{slug}/keys/{id}":                    a.revokeKey,
+		"POST /host/v1/apps/{slug}/client-secret":                  a.newClientSecret,
+		"GET /host/v1/apps/{slug}/subscriptions":                   a.listSubscriptions,
+		"GET /host/v1/deliveries":                                  a.listDeliveries,
+		"GET /host/v1/deliveries/{id}":                             a.getDelivery,
+		"POST /host/v1/deliveries/{id}/redeliver":                  a.redeliver,
+		"POST /host/v1/redeliveries":                               a.redeliverAll,
+		"GET /host/v1/events/{id}":                                 a.getEvent,
 	}
 	if a.clock != nil {
 		routes["POST /host/v1/dev/tokens"] = a.issueToken
@@ -123,20 +142,18 @@ func (a *API) routes() map[string]api.Handler {
 	return routes
 }
 
-// forHost is a call that needs a host key.
-func (a *API) forHost(h api.Handler) api.Handler {
-	return func(r *http.Request) (any, error) {
-		text := api.Bearer(r)
-		if text == "" {
-			return nil, status.New(status.Unauthenticated, "no host key; send it as Authorization: Bearer HOST_KEY")
-		}
-		given, valid := sha256.Sum256([]byte(text)), 0
-		for i := range a.keys { // all of them: the time tells nothing
-			valid |= subtle.ConstantTimeCompare(given[:], a.keys[i][:])
-		}
-		if valid == 0 {
-			return nil, status.New(status.Unauthenticated, "the host key is not valid")
-		}
-		return h(r)
+// checkKey refuses a call without a host key.
+func (a *API) checkKey(r *http.Request) error {
+	text := api.Bearer(r)
+	if text == "" {
+		return status.New(status.Unauthenticated, "no host key; send it as Authorization: Bearer HOST_KEY")
 	}
+	given, valid := sha256.Sum256([]byte(text)), 0
+	for i := range a.keys { // all of them: the time tells nothing
+		valid |= subtle.ConstantTimeCompare(given[:], a.keys[i][:])
+	}
+	if valid == 0 {
+		return status.New(status.Unauthenticated, "the host key is not valid")
+	}
+	return nil
 }

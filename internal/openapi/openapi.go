@@ -1,5 +1,5 @@
 // Package openapi is the face that apps call: /v1, /v2 and
-// /experimental/open-platform. It checks the key, its permission and the token,
+// /experimental/open-platform, and /upload. It checks the key, its permission and the token,
 // in this order, before it looks at a body; the rules are in the domain
 // packages. Contract: section 4.
 package openapi
@@ -12,6 +12,7 @@ import (
 
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/api"
+	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/status"
@@ -24,6 +25,8 @@ type API struct {
 	quotas        *access.Quotas
 	subscriptions *event.Subscriptions
 	market        *market.Market
+	chat          *chat.Chat
+	media         *chat.Media
 }
 
 // Options of New.
@@ -32,15 +35,19 @@ type Options struct {
 	Quotas        *access.Quotas // nil: none are kept
 	Subscriptions *event.Subscriptions
 	Market        *market.Market
+	Chat          *chat.Chat
+	Media         *chat.Media
 	Log           *slog.Logger
 }
 
 // New returns the face's router.
 func New(o Options) (*api.Mux, error) {
-	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Log == nil {
-		return nil, errors.New("openapi: Access, Subscriptions, Market and Log are needed")
+	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Media == nil || o.Log == nil {
+		return nil, errors.New("openapi: every option but Quotas is needed")
 	}
-	a := &API{access: o.Access, quotas: o.Quotas, subscriptions: o.Subscriptions, market: o.Market}
+	a := &API{
+		access: o.Access, quotas: o.Quotas, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, media: o.Media,
+	}
 	m := api.NewMux(o.Log)
 	m.Handle("POST /v1/open-platform/events/subscriptions", a.forUser(access.RegisterSubscription, a.subscribe))
 	m.Handle("GET /v1/open-platform/events/subscriptions", a.forApp(access.RegisterSubscription, a.listSubscriptions))
@@ -49,6 +56,17 @@ func New(o Options) (*api.Mux, error) {
 	m.Handle("POST /v1/open-platform/users", a.forUser(access.RetrieveUser, a.getUser))
 	m.Handle("GET /v1/open-platform/finder/post/{token}", a.forApp(access.GetPost, a.getPost))
 	m.Handle("GET /v1/open-platform/finder/user-posts", a.forUser(access.GetPost, a.listPosts))
+	m.Handle("POST /experimental/open-platform/events/send", a.forUser(access.SendEvents, a.sendEvent))
+	m.Handle("POST /v2/open-platform/conversations/{id}/messages", a.forUser(access.SendMessages, a.sendMessage))
+	m.Handle("GET /v1/open-platform/chat/conversations/{id}", a.forUser(access.ReadConversation, a.readConversation))
+	for _, prefix := range []string{"/v1/open-platform/chat/bot", "/experimental/open-platform/chat/bot"} {
+		m.Handle("POST "+prefix+"/conversations/{id}/messages", a.forApp(access.SendAsBot, a.sendAsBot))
+		m.Handle("POST "+prefix+"/users/{user}/messages", a.forUser(access.SendAsBot, a.sendAsBotTo))
+	}
+	m.Handle("POST /experimental/open-platform/chatbot-conversations/{id}/messages", a.forApp(access.SendAsBot, a.sendAsBot))
+	m.Handle("POST /experimental/open-platform/chat/upload", a.forApp(access.UploadMedia, a.uploadToken))
+	m.HandleRaw("POST /upload/{kind}", a.upload)
+	m.HandleRaw("GET "+chat.MediaPath("{id}"), a.getMedia)
 	return m, nil
 }
 

@@ -194,6 +194,61 @@ func bodies() []bodied {
 			bad:    []badBody{{`{"state":"skipped"}`, "state"}, {`{"state":"delivered","from":"2024-10-20T13:12:06Z","to":"2024-10-20T13:12:05Z"}`, "to"}},
 		},
 		{
+			route: "POST /host/v1/extensions/{app}/open", path: "/host/v1/extensions/sample-app/open",
+			good: `{"touchpoint":"CHAT","user":"seller","conversation_id":"edbb9499-cccc-4d35-b21f-621fa95f2b3e","post_token":"gZd7omnS",` +
+				`"return_url":"https://market.test/"}`,
+			fields: "touchpoint:string! user:string! conversation_id:string post_token:string return_url:string",
+			bad: []badBody{
+				{`{"touchpoint":"CHAT","user":"سلام"}`, "user"},
+				{`{"touchpoint":"CHAT","user":"buyer","return_url":"javascript:alert(1)"}`, "return_url"},
+				{`{"touchpoint":"CHAT","user":"buyer","return_url":"/chat"}`, "return_url"},
+				{`{"touchpoint":"CHAT","user":"buyer","return_url":"https://x.test/` + strings.Repeat("x", 2048) + `"}`, "return_url"},
+				{`{"touchpoint":"CHAT","user":"buyer","conversation_id":"edbb9499-cccc-4d35-b21f-621fa95f2b3e","post_token":"other"}`, "post_token"},
+			},
+		},
+		{
+			route: "POST /host/v1/messages/{id}/buttons/{row}/{column}/click", path: "/host/v1/messages/MESSAGE/buttons/0/0/click",
+			good: `{"user":"buyer","return_url":"https://market.test/"}`, fields: "user:string! return_url:string",
+			bad: []badBody{{`{"user":""}`, "user"}, {`{"user":"buyer","return_url":"data:text/html,x"}`, "return_url"}},
+		},
+		{
+			route: "POST /host/v1/notifications/{id}/buttons/{n}/click", path: "/host/v1/notifications/NOTIFICATION/buttons/0/click",
+			good: `{"user":"seller","return_url":"https://market.test/"}`, fields: "user:string! return_url:string",
+			bad: []badBody{{`{"user":"a b"}`, "user"}, {`{"user":"seller","return_url":"x"}`, "return_url"}},
+		},
+		{
+			route: "POST /v2/open-platform/conversations/{id}/messages", path: "/v2/open-platform/conversations/CONVERSATION/messages", asApp: true,
+			good: `{"message":"hi","type":"TEXT","sender_buttons":{"rows":[{"buttons":[{"caption":"c","icon":"HOME","icon_name":"HOME",` +
+				`"action":{"open_server_link":{"data":{"k":[1.50,null]}}}}]}]},"receiver_buttons":{"rows":[]}}`,
+			fields: "message:string! type:enum sender_buttons:struct sender_buttons.rows:list receiver_buttons:struct receiver_buttons.rows:list",
+			bad: append(badButtons("sender_buttons", `"message":"hi"`, long),
+				badBody{`{"message":""}`, "message"}, badBody{`{"message":"` + long(4097) + `"}`, "message"}, badBody{`{"message":"a\u0000b"}`, "message"},
+				badBody{`{"message":"hi","media_token":"m"}`, "media_token"}, badBody{`{"media_token":"unknown"}`, "media_token"},
+				badBody{`{"message":"hi","type":"IMAGE"}`, "type"}, badBody{`{"media_token":5}`, "media_token"},
+				badBody{`{"message":"hi","receiver_buttons":{"rows":[{"buttons":[{"caption":"c","action":{}}]}]}}`, "receiver_buttons.rows[0].buttons[0].action"},
+			),
+		},
+		{
+			name: "bot message in a conversation", route: "POST /experimental/open-platform/chatbot-conversations/{id}/messages",
+			path: "/experimental/open-platform/chatbot-conversations/6b3d5cf7-9291-4fa9-892a-9d07e300daea/messages", asApp: true,
+			good:   `{"text_message":"hi","type":"TEXT","buttons":{"rows":[{"buttons":[{"caption":"c","action":{"open_post_page":{"post_token":"gZd7omnS"}}}]}]}}`,
+			fields: "text_message:string! type:enum buttons:struct buttons.rows:list",
+			bad:    append(badButtons("buttons", `"text_message":"hi"`, long), badBody{`{"text_message":"` + long(4097) + `"}`, "text_message"}),
+		},
+		{
+			route: "POST /experimental/open-platform/events/send", path: "/experimental/open-platform/events/send", asApp: true,
+			good: `{"message":"hi","target_type":"POST","target_resource_id":"gZd7omnS","buttons":{"items":[{"title":"Press me",` +
+				`"action":{"open_direct_link":"https://x.test/"}}]}}`,
+			fields: "message:string! target_type:enum! target_resource_id:string! buttons:struct buttons.items:list",
+			bad: []badBody{
+				{`{"message":"` + long(4097) + `","target_type":"POST","target_resource_id":"gZd7omnS"}`, "message"},
+				{`{"message":"hi","target_type":"user","target_resource_id":"x"}`, "target_type"},
+				{`{"message":"hi","target_type":"POST","target_resource_id":"gZd7omnS","buttons":{"items":[{"title":"` + long(51) +
+					`","action":{"open_direct_link":"https://x.test/"}}]}}`, "buttons.items[0].title"},
+				{`{"message":"hi","target_type":"POST","target_resource_id":"gZd7omnS","buttons":{"items":[{"title":"Press me"}]}}`, "buttons.items[0].action"},
+			},
+		},
+		{
 			route: "POST /host/v1/dev/tokens", path: "/host/v1/dev/tokens",
 			good: `{"app":"sample-app","user":"fresh","scopes":["USER_ID"],"ttl":"1h"}`, fields: "app:string! user:string! scopes:enums ttl:string",
 			bad: []badBody{
@@ -221,21 +276,51 @@ func bodies() []bodied {
 	}
 }
 
+// badButtons are keyboards that no message takes, under the name of one.
+func badButtons(name, rest string, long func(int) string) []badBody {
+	keyboard := func(row string, n int) string {
+		return `{` + rest + `,"` + name + `":{"rows":[` + strings.TrimSuffix(strings.Repeat(row+",", n), ",") + `]}}`
+	}
+	button := func(caption, action string) string {
+		return keyboard(`{"buttons":[{"caption":"`+caption+`","action":{`+action+`}}]}`, 1)
+	}
+	const link = `"open_direct_link":"https://x.test/"`
+	first := name + ".rows[0].buttons[0]"
+	return []badBody{
+		{keyboard(`{"buttons":[]}`, 4), name + ".rows"},
+		{keyboard(`{"buttons":[`+strings.TrimSuffix(strings.Repeat(`{"caption":"c","action":{`+link+`}},`, 4), ",")+`]}`, 1), name + ".rows[0].buttons"},
+		{button("", link), first + ".caption"},
+		{button(long(201), link), first + ".caption"},
+		{button("c", ``), first + ".action"},
+		{button("c", link+`,"open_server_link":{"data":{}}`), first + ".action"},
+		{button("c", `"get_dynamic_action":{},"open_server_link":{}`), first + ".action"},
+		{button("c", `"open_direct_link":"javascript:alert(1)"`), first + ".action.open_direct_link"},
+		{button("c", `"open_direct_link":"/x"`), first + ".action.open_direct_link"},
+		{button("c", `"open_post_page":{}`), first + ".action.open_post_page.post_token"},
+		{button("c", `"open_post_manage_page":{"post_token":"سلام"}`), first + ".action.open_post_manage_page.post_token"},
+		{button("c", `"get_dynamic_action":{"data":[]}`), "data"},
+		{button("c", `"open_server_link":{"data":{"k":"`+strings.Repeat("x", 16<<10)+`"}}`), first + ".action.open_server_link.data"},
+	}
+}
+
 // bodyless are the calls that take no body.
 func bodyless() []string {
 	return []string{
 		"POST /host/v1/apps/{slug}/test-event", "POST /host/v1/apps/{slug}/client-secret", "POST /host/v1/deliveries/{id}/redeliver",
-		"POST /v1/open-platform/users",
+		"POST /v1/open-platform/users", "POST /experimental/open-platform/chat/upload",
 	}
 }
 
-const batchRoute = "POST /host/v1/batch"
+// elsewhere are the calls whose bodies other tests try.
+func elsewhere() []string {
+	return []string{"POST /host/v1/batch", "POST /upload/{kind}"}
+}
 
 // TestEveryBodyIsTried reads the routes in the code of the JSON faces, so that
 // a new one does not go without bad bodies.
 func TestEveryBodyIsTried(t *testing.T) {
 	t.Parallel()
-	tried := append(bodyless(), batchRoute)
+	tried := append(bodyless(), elsewhere()...)
 	for _, b := range bodies() {
 		tried = append(tried, b.route)
 	}
@@ -279,6 +364,18 @@ func (p *platform) bind(b bodied) bound {
 	if strings.Contains(path, "LOGIN") {
 		path = strings.ReplaceAll(path, "LOGIN", p.login())
 	}
+	if strings.Contains(path, "/extensions/") {
+		p.host("PATCH", "/apps/sample-app", `{"touchpoints":[{"touchpoint":"CHAT","action":"START_CHAT_BOT"}]}`).ok()
+	}
+	const button = `{"title":"Press me","caption":"c","action":{"open_direct_link":"https://x.test/"}}`
+	if strings.Contains(path, "MESSAGE") {
+		path = strings.ReplaceAll(path, "MESSAGE", p.sends(`{"message":"hi","receiver_buttons":{"rows":[{"buttons":[`+button+`]}]}}`))
+	}
+	if strings.Contains(path, "NOTIFICATION") {
+		path = strings.ReplaceAll(path, "NOTIFICATION", p.notifies(`{"items":[`+button+`]}`))
+	}
+	p.settle()
+	p.hook.take()
 	return bound{p, method, path, header}
 }
 
@@ -350,7 +447,7 @@ func (p *platform) world() string {
 	}
 	for _, path := range []string{
 		"/deliveries", "/apps", "/apps/sample-app/keys", "/apps/sample-app/signing-secrets", "/apps/sample-app/subscriptions",
-		"/users/seller/grants", "/users/buyer/grants", "/users/fresh/grants",
+		"/users/seller/grants", "/users/buyer/grants", "/users/fresh/grants", "/users/seller/notifications", "/feed",
 		"/conversations/" + p.dev.ConversationID + "/messages", "/conversations/" + p.dev.BotConversationID + "/messages", "/conversations/fresh/messages",
 	} {
 		see(p.host("GET", path, ""))
@@ -636,8 +733,9 @@ func TestCallsWithoutABody(t *testing.T) {
 	p.settle()
 }
 
-// errorTable is section 3 of the contract, without what is our fault.
-var errorTable = map[int]int{400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 409: 6, 412: 9, 413: 8, 415: 3, 429: 8}
+// errorTable is section 3 of the contract, without what is our fault; 503 is
+// also an app's.
+var errorTable = map[int]int{400: 3, 401: 16, 403: 7, 404: 5, 405: 12, 409: 6, 412: 9, 413: 8, 415: 3, 429: 8, 503: 14}
 
 // contractError fails the test unless the answer is an error of the table.
 func (a answer) contractError(t *testing.T) {
@@ -701,7 +799,7 @@ func TestBadLines(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	p.listen()
-	call := p.bind(bodied{route: batchRoute, path: "/host/v1/batch"})
+	call := p.bind(bodied{route: "POST /host/v1/batch", path: "/host/v1/batch"})
 	type line struct{ text, word string }
 	lines := []line{
 		{`{}`, "exactly one"},
@@ -794,7 +892,7 @@ func TestGoodLinesAmongBadOnes(t *testing.T) {
 	t.Parallel()
 	p := start(t)
 	p.listen()
-	call := p.bind(bodied{route: batchRoute, path: "/host/v1/batch"})
+	call := p.bind(bodied{route: "POST /host/v1/batch", path: "/host/v1/batch"})
 	message := func(id string) string {
 		return `{"message":{"conversation":"` + p.dev.ConversationID + `","id":"` + id + `","sender":"BUYER","text":"hi"}}`
 	}

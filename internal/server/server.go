@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,6 +25,7 @@ import (
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/extension"
 	"github.com/openkenar/openkenar/internal/hostapi"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/oauth"
@@ -41,6 +43,7 @@ const (
 	readTimeout = 60 * time.Second  // to read a request
 	idleTimeout = 120 * time.Second // of a connection between requests
 	maxHead     = 64 << 10          // bytes of a request's head
+	mediaDir    = "media"           // in the data directory
 )
 
 // Options of a Server.
@@ -74,6 +77,7 @@ type Server struct {
 	quotas   *access.Quotas // nil in dev mode
 	market   *market.Market
 	chat     *chat.Chat
+	media    *chat.Media
 	handler  http.Handler
 	listener net.Listener
 	ready    atomic.Bool
@@ -178,7 +182,25 @@ func (s *Server) wire() error {
 	if err != nil {
 		return err
 	}
-	s.chat, err = chat.New(chat.Options{Store: s.store.Chat(), Now: s.clock.Now, Erase: s.engine.Erase})
+	s.media, err = chat.NewMedia(chat.MediaOptions{
+		Store: s.store, Dir: filepath.Join(s.o.Data, mediaDir), Now: s.clock.Now, Log: s.log,
+		Link: func(path string, expires time.Time) string {
+			return s.publicURL() + path + "?" + s.access.SignLink(path, expires)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	s.chat, err = chat.New(chat.Options{
+		Store: s.store.Chat(), Access: s.access, Media: s.media, Now: s.clock.Now, Erase: s.engine.Erase,
+	})
+	if err != nil {
+		return err
+	}
+	s.store.OnFeed(s.chat.FeedGrown)
+	extensions, err := extension.New(extension.Options{
+		Store: s.store, Access: s.access, Chat: s.chat, Client: client, Guard: guard, Home: s.publicURL, Now: s.clock.Now, Log: s.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -188,7 +210,9 @@ func (s *Server) wire() error {
 			return err
 		}
 	}
-	open, err := openapi.New(openapi.Options{Access: s.access, Quotas: s.quotas, Subscriptions: subscriptions, Market: s.market, Log: s.log})
+	open, err := openapi.New(openapi.Options{
+		Access: s.access, Quotas: s.quotas, Subscriptions: subscriptions, Market: s.market, Chat: s.chat, Media: s.media, Log: s.log,
+	})
 	if err != nil {
 		return err
 	}
@@ -204,7 +228,7 @@ func (s *Server) wire() error {
 	}
 	options := hostapi.Options{
 		HostKeys: s.keys.list, OAuth: authorizer, Access: s.access, Subscriptions: subscriptions, Market: s.market, Chat: s.chat,
-		Deliveries: log, Engine: s.engine, Now: s.clock.Now, Log: s.log,
+		Extensions: extensions, Deliveries: log, Engine: s.engine, Now: s.clock.Now, Log: s.log,
 	}
 	if s.o.Dev != nil {
 		options.Clock = devClock{clock: s.clock, engine: s.engine, store: s.store}
@@ -260,6 +284,8 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		Handler: s.handler, ReadHeaderTimeout: headTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+	s.media.Start(ctx)
+	s.onStop("media", func(context.Context) error { s.media.Stop(); return nil })
 	if s.quotas != nil {
 		s.quotas.Start(ctx)
 		s.onStop("quotas", func(context.Context) error { s.quotas.Stop(); return nil })
@@ -278,6 +304,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		serving.Wait()
 		return err
 	})
+	s.onStop("feed", func(context.Context) error { s.chat.CloseFeed(); return nil }) // who waits for it holds the listener
 	if s.o.Dev == nil {
 		s.ready.Store(true)
 		return nil

@@ -62,22 +62,22 @@ func (tx *Tx) SetBlocked(id string, by chat.Side, blocked bool) error {
 	return tx.run(`UPDATE conversations SET blocked_by_seller = $2 WHERE id = $1`, id, flag)
 }
 
-const messageColumns = `event_id, id, conversation, user_id, sent_at, hash, payload`
+const messageColumns = `m.event_id, m.id, m.conversation, m.type, m.user_id, m.app, m.sent_at, m.hash, m.payload, m.buttons, m.media`
 
 func scanMessage(r scanner) (chat.Stored, error) {
 	var m chat.Stored
 	var sent int64
-	var payload []byte
-	err := r.Scan(&m.Event, &m.ID, &m.Conversation, &m.User, &sent, &m.Hash, &payload)
-	m.SentAt, m.Payload = moment(sent), payload
+	var payload, buttons []byte
+	err := r.Scan(&m.Event, &m.ID, &m.Conversation, &m.Type, &m.User, &m.App, &sent, &m.Hash, &payload, &buttons, &m.Media)
+	m.SentAt, m.Payload, m.Buttons = moment(sent), payload, buttons
 	return m, err
 }
 
 // InsertMessage implements chat.Tx.
 func (tx *Tx) InsertMessage(m chat.Stored) (chat.Stored, bool, error) {
-	n, err := tx.exec(`INSERT INTO messages (event_id, id, conversation, user_id, sent_at, hash, payload)
-		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING`,
-		m.Event, m.ID, m.Conversation, m.User, micros(m.SentAt), m.Hash, string(m.Payload))
+	n, err := tx.exec(`INSERT INTO messages (event_id, id, conversation, type, user_id, app, sent_at, hash, payload, buttons, media)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING`,
+		m.Event, m.ID, m.Conversation, string(m.Type), m.User, m.App, micros(m.SentAt), m.Hash, string(m.Payload), text(m.Buttons), m.Media)
 	if err != nil || n > 0 {
 		return m, n > 0, err
 	}
@@ -85,10 +85,17 @@ func (tx *Tx) InsertMessage(m chat.Stored) (chat.Stored, bool, error) {
 	return stored, false, err
 }
 
-// Message returns a message.
-func (tx *Tx) Message(id string) (chat.Stored, bool, error) {
-	return one(rows(tx.ctx, tx, scanMessage, `SELECT `+messageColumns+` FROM messages WHERE id = $1`, id))
+func message(ctx context.Context, db querier, id string) (chat.Stored, bool, error) {
+	return one(rows(ctx, db, scanMessage, `SELECT `+messageColumns+` FROM messages m WHERE m.id = $1`, id))
 }
+
+// Message returns a message.
+func (s *Store) Message(ctx context.Context, id string) (chat.Stored, bool, error) {
+	return message(ctx, &s.reading, id)
+}
+
+// Message returns a message.
+func (tx *Tx) Message(id string) (chat.Stored, bool, error) { return message(tx.ctx, tx, id) }
 
 // EraseMessage implements chat.Tx.
 func (tx *Tx) EraseMessage(id string, now time.Time) (event int64, ok bool, err error) {
@@ -104,12 +111,55 @@ func (tx *Tx) EraseMessage(id string, now time.Time) (event int64, ok bool, err 
 func (s *Store) Messages(ctx context.Context, conversation string, after int64, limit int) ([]chat.Stored, error) {
 	if after >= 0 {
 		return rows(ctx, &s.reading, scanMessage,
-			`SELECT `+messageColumns+` FROM messages WHERE conversation = $1 AND event_id > $2 AND erased_at = 0
-			ORDER BY event_id LIMIT $3`, conversation, after, limit)
+			`SELECT `+messageColumns+` FROM messages m WHERE m.conversation = $1 AND m.event_id > $2 AND m.erased_at = 0
+			ORDER BY m.event_id LIMIT $3`, conversation, after, limit)
 	}
 	newest, err := rows(ctx, &s.reading, scanMessage,
-		`SELECT `+messageColumns+` FROM messages WHERE conversation = $1 AND erased_at = 0
-		ORDER BY event_id DESC LIMIT $2`, conversation, limit)
+		`SELECT `+messageColumns+` FROM messages m WHERE m.conversation = $1 AND m.erased_at = 0
+		ORDER BY m.event_id DESC LIMIT $2`, conversation, limit)
 	slices.Reverse(newest)
 	return newest, err
+}
+
+// Texts implements chat.Store.
+func (s *Store) Texts(ctx context.Context, conversation string, limit int) ([]chat.Stored, error) {
+	newest, err := rows(ctx, &s.reading, scanMessage,
+		`SELECT `+messageColumns+` FROM messages m WHERE m.conversation = $1 AND m.erased_at = 0 AND m.type = 'TEXT'
+		ORDER BY m.event_id DESC LIMIT $2`, conversation, limit)
+	slices.Reverse(newest)
+	return newest, err
+}
+
+// TokenLives implements chat.Tx.
+func (tx *Tx) TokenLives(id int64, now time.Time) (bool, error) {
+	var one int
+	return row(tx.ctx, tx, `SELECT 1 FROM access_tokens t JOIN grants g ON g.id = t.grant_id
+		WHERE t.id = $1 AND t.expires_at > $2 AND t.revoked_at = 0 AND g.revoked_at = 0`, []any{id, micros(now)}, &one)
+}
+
+const noticeColumns = `n.id, n.app, n.user_id, n.message, n.buttons, n.target_type, n.post_token, n.sent_at`
+
+func scanNotice(r scanner) (n chat.Notice, err error) {
+	var sent int64
+	err = r.Scan(&n.ID, &n.App, &n.User, &n.Message, &n.Buttons, &n.TargetType, &n.Post, &sent)
+	n.SentAt = moment(sent)
+	return n, err
+}
+
+// InsertNotification stores a notification.
+func (tx *Tx) InsertNotification(n chat.Notice) error {
+	return tx.run(`INSERT INTO notifications (id, app, user_id, message, buttons, target_type, post_token, sent_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		n.ID, n.App, n.User, n.Message, string(n.Buttons), string(n.TargetType), n.Post, micros(n.SentAt))
+}
+
+// Notification returns a notification.
+func (s *Store) Notification(ctx context.Context, id int64) (chat.Notice, bool, error) {
+	return one(rows(ctx, &s.reading, scanNotice, `SELECT `+noticeColumns+` FROM notifications n WHERE n.id = $1`, id))
+}
+
+// Notifications implements chat.Store.
+func (s *Store) Notifications(ctx context.Context, user string, before int64, limit int) ([]chat.Notice, error) {
+	return rows(ctx, &s.reading, scanNotice, `SELECT `+noticeColumns+` FROM notifications n
+		WHERE n.user_id = $1 AND n.id < $2 ORDER BY n.id DESC LIMIT $3`, user, before, limit)
 }

@@ -246,6 +246,15 @@ func (s *Store) Delivery(ctx context.Context, id delivery.ID) (delivery.Row, []d
 	if err != nil || !ok {
 		return d, nil, false, err
 	}
+	var metadata wire.Object
+	var payload []byte
+	if _, err := row(ctx, &s.reading, `SELECT d.metadata, e.payload FROM deliveries d JOIN events e ON e.id = d.event_id
+		WHERE d.event_id = $1 AND d.app = $2`, []any{id.Event, id.App}, object{&metadata}, &payload); err != nil {
+		return d, nil, false, err
+	}
+	if payload != nil {
+		d.Body = event.Envelope(event.Type(d.Type), metadata, payload)
+	}
 	attempts, err := rows(ctx, &s.reading, scanAttempt,
 		`SELECT n, at, duration_us, request, status, answer, error, why, next_at FROM attempts
 		WHERE event_id = $1 AND app = $2 ORDER BY n`, id.Event, id.App)
@@ -268,7 +277,8 @@ func (s *Store) Event(ctx context.Context, id int64) (delivery.Happened, bool, e
 
 // sendable is the condition of a delivery d that may be sent again.
 const sendable = ` d.state <> 'skipped'
-	AND EXISTS (SELECT 1 FROM events e WHERE e.id = d.event_id AND e.payload IS NOT NULL)
+	AND EXISTS (SELECT 1 FROM events e WHERE e.id = d.event_id AND e.payload IS NOT NULL
+		AND e.type NOT IN ('SESSION_INITIALIZATION', 'DYNAMIC_ACTION'))
 	AND NOT EXISTS (SELECT 1 FROM grants g WHERE g.id = d.grant_id AND g.revoked_at <> 0) `
 
 // putBack makes a delivery pending if it may be sent again.

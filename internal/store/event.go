@@ -124,35 +124,68 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 			skips++
 		}
 	}
-	if err := tx.run(`INSERT INTO events (id, type, order_key, payload, at, deliveries, skips) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		e.ID, string(e.Type), e.Key, string(e.Payload), micros(e.At), len(verdicts)-skips, skips); err != nil {
+	if err := tx.insertEvent(e, len(verdicts)-skips, skips); err != nil {
 		return err
 	}
 	for _, v := range verdicts {
 		if err := tx.insertDelivery(e, v); err != nil {
 			return err
 		}
+		if v.State == delivery.Pending {
+			tx.fresh = append(tx.fresh, delivery.Delivery{
+				ID: delivery.ID{Event: e.ID, App: v.App}, Key: e.Key, Grant: v.Grant, Why: delivery.WhyFirst,
+				NextAt: moment(micros(e.At)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
+			})
+		}
 	}
 	return nil
 }
 
+func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) error {
+	return tx.run(`INSERT INTO events (id, type, order_key, payload, at, deliveries, skips) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		e.ID, string(e.Type), e.Key, string(e.Payload), micros(e.At), deliveries, skips)
+}
+
 func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) error {
-	id := delivery.ID{Event: e.ID, App: v.App}
 	next, why, finished := micros(e.At), delivery.WhyFirst, int64(0)
 	if v.State == delivery.Skipped {
 		next, why, finished = 0, "", micros(e.At)
 	}
-	if err := tx.run(`INSERT INTO deliveries (event_id, app, slot, grant_id, metadata, state, reason, next_at, why, finished_at)
+	return tx.run(`INSERT INTO deliveries (event_id, app, slot, grant_id, metadata, state, reason, next_at, why, finished_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		e.ID, v.App, delivery.Slot(v.App, e.Key), v.Grant, text(v.Metadata), string(v.State), v.Reason, next, why, finished); err != nil {
-		return err
-	}
-	if v.State == delivery.Pending {
-		tx.fresh = append(tx.fresh, delivery.Delivery{
-			ID: id, Key: e.Key, Grant: v.Grant, Why: why, NextAt: moment(next), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
-		})
-	}
-	return nil
+		e.ID, v.App, delivery.Slot(v.App, e.Key), v.Grant, text(v.Metadata), string(v.State), v.Reason, next, why, finished)
+}
+
+// RecordCall implements extension.Store. A call is never pending beyond its
+// transaction, so the engine does not see it.
+func (s *Store) RecordCall(ctx context.Context, e event.Event, o delivery.Outcome) (id delivery.ID, err error) {
+	err = s.write(ctx, func(tx *Tx) error {
+		e, o := e, o
+		if o.ID.Event == 0 {
+			e.ID = tx.NextID()
+			o.ID.Event = e.ID
+			if err := tx.insertEvent(e, 1, 0); err != nil {
+				return err
+			}
+			if err := tx.insertDelivery(e, event.Verdict{App: o.ID.App, State: delivery.Pending}); err != nil {
+				return err
+			}
+		} else if err := tx.run(`UPDATE deliveries SET state = 'pending' WHERE event_id = $1 AND app = $2`, o.ID.Event, o.ID.App); err != nil {
+			return err
+		}
+		id = o.ID
+		return tx.record(o)
+	})
+	return id, err
+}
+
+// Call implements extension.Store.
+func (s *Store) Call(ctx context.Context, id delivery.ID) (e event.Event, ok bool, err error) {
+	var payload []byte
+	ok, err = row(ctx, &s.reading, `SELECT e.id, e.type, e.order_key, e.payload FROM deliveries d JOIN events e ON e.id = d.event_id
+		WHERE d.event_id = $1 AND d.app = $2`, []any{id.Event, id.App}, &e.ID, &e.Type, &e.Key, &payload)
+	e.App, e.Payload = id.App, payload
+	return e, ok && e.Type.IsCall(), err
 }
 
 // Register implements event.Store.

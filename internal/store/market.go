@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/wire"
 )
@@ -145,6 +146,23 @@ func (tx *Tx) EraseStep(user string, now time.Time) (events []int64, done bool, 
 	if len(events) > 0 {
 		return events, false, nil
 	}
+	n, err := tx.exec(`DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE user_id = $1 ORDER BY id LIMIT $2)`, user, eraseBatch)
+	if err != nil || n > 0 {
+		return nil, false, err
+	}
+	events, err = rows(tx.ctx, tx, scanID, `SELECT id FROM events WHERE order_key = $1 AND erased_at = 0
+		AND type IN ('SESSION_INITIALIZATION', 'DYNAMIC_ACTION') ORDER BY id LIMIT $2`, event.CallKey(user), eraseBatch)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range events {
+		if err := tx.eraseEvent(e, now); err != nil {
+			return nil, false, err
+		}
+	}
+	if len(events) > 0 {
+		return events, false, nil
+	}
 	token, ok, err := one(rows(tx.ctx, tx, scanText, `SELECT token FROM posts WHERE owner = $1 ORDER BY token LIMIT 1`, user))
 	if err != nil || !ok {
 		return events, err == nil, err
@@ -198,9 +216,16 @@ func (tx *Tx) eraseEvent(id int64, now time.Time) error {
 // eraseMessage erases a message and its event; an empty hash and no payload
 // stay, so that the same id cannot come back.
 func (tx *Tx) eraseMessage(event int64, now time.Time) error {
-	if err := tx.run(`UPDATE messages SET payload = NULL, hash = $3, erased_at = $2 WHERE event_id = $1`,
-		event, micros(now), []byte{}); err != nil {
+	var media string
+	if _, err := row(tx.ctx, tx, `UPDATE messages SET payload = NULL, buttons = NULL, hash = $3, erased_at = $2 WHERE event_id = $1 RETURNING media`,
+		[]any{event, micros(now), []byte{}}, &media); err != nil {
 		return err
+	}
+	tx.writes++
+	if media != "" {
+		if err := tx.letMediaGo(media); err != nil {
+			return err
+		}
 	}
 	return tx.eraseEvent(event, now)
 }

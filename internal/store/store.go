@@ -63,6 +63,7 @@ type Store struct {
 	writer    sync.WaitGroup
 	closing   sync.Once
 	committed func([]delivery.Delivery)
+	fed       func()
 }
 
 // Open opens the ledger in a directory and brings its schema up to date.
@@ -70,7 +71,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{
 		dialect: sqlite, now: o.Now, log: o.Log,
 		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}), written: map[string]*sql.Stmt{},
-		committed: func([]delivery.Delivery) {},
+		committed: func([]delivery.Delivery) {}, fed: func() {},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -174,6 +175,7 @@ func (s *Store) resumeIDs(ctx context.Context) error {
 		`SELECT coalesce(max(id), 0) FROM grants`, `SELECT coalesce(max(id), 0) FROM access_tokens`,
 		`SELECT coalesce(max(id), 0) FROM subscriptions`, `SELECT coalesce(max(id), 0) FROM api_keys`,
 		`SELECT coalesce(max(id), 0) FROM signing_secrets`, `SELECT coalesce(max(id), 0) FROM redeliveries`,
+		`SELECT coalesce(max(id), 0) FROM notifications`,
 	} {
 		var id int64
 		if err := s.read.QueryRowContext(ctx, q).Scan(&id); err != nil {

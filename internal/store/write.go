@@ -118,12 +118,19 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		}
 		return errSpoilt
 	}
+	if err := tx.number(); err != nil {
+		_ = s.control(ctx, "ROLLBACK")
+		return unavailable("number the feed", err)
+	}
 	if err := s.control(ctx, "COMMIT"); err != nil {
 		_ = s.control(ctx, "ROLLBACK")
 		return unavailable("commit", err)
 	}
 	if len(tx.fresh) > 0 {
 		s.committed(tx.fresh)
+	}
+	if len(tx.published) > 0 {
+		s.fed()
 	}
 	return nil
 }
@@ -161,6 +168,7 @@ type Tx struct {
 	writes int             // statements that may have changed something
 	fresh  []delivery.Delivery
 
+	published []published
 	listeners map[string]event.Listener // read in this group
 }
 

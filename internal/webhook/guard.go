@@ -92,6 +92,12 @@ func (g *Guard) Plain(host string) bool {
 	return ip.IsLoopback() || g.allows(ip)
 }
 
+// Names says whether a host is an address of a range that is allowed by name.
+func (g *Guard) Names(host string) bool {
+	ip, literal := address(host)
+	return literal && g.allows(ip)
+}
+
 // address reads a host that names its address; literal is false for a name
 // that must be resolved.
 func address(host string) (ip netip.Addr, literal bool) {

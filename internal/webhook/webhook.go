@@ -1,7 +1,8 @@
 // Package webhook is the wire towards apps and nothing else: the envelope, the
-// headers, the signature, and a client that calls only where it may. It keeps
-// no state, decides nothing about retries, and never follows a redirect.
-// Contract: section 6.
+// headers, the signature, and a client that calls only where it may. Send is
+// for webhooks, Call for what an app answers while somebody waits. It keeps no
+// state, decides nothing about retries, and never follows a redirect. Contract:
+// section 6.
 package webhook
 
 import (
@@ -23,8 +24,12 @@ import (
 const (
 	// Timeout is how long an app has to answer a webhook.
 	Timeout = 10 * time.Second
+	// CallTimeout is how long an app has to answer while somebody waits.
+	CallTimeout = 5 * time.Second
 	// MaxAnswer is how much of an answer is kept, in bytes.
 	MaxAnswer = 1 << 10
+	// maxCallAnswer bounds what an app answers to a Call, in bytes.
+	maxCallAnswer = 64 << 10
 	// maxDrain is how much more is read so that the connection can be reused.
 	maxDrain = 16 << 10
 	// maxHeader bounds the head of an answer, in bytes.
@@ -43,6 +48,14 @@ type Request struct {
 	Body              []byte
 }
 
+// Call is a request that somebody waits for.
+type Call struct {
+	URL               string
+	IdentificationKey string
+	Version           string // of the wire, in API_VERSION and API-Version; "" for neither
+	Body              []byte
+}
+
 // Reason says in one bounded word how an attempt ended.
 type Reason string
 
@@ -51,6 +64,7 @@ const (
 	OK         Reason = "ok"
 	HTTPStatus Reason = "status"     // an answer that is not 2xx
 	TimedOut   Reason = "timeout"    // no answer in time
+	TooLarge   Reason = "size"       // an answer that nobody reads to its end
 	Refused    Reason = "refused"    // the target may not be called
 	Transport  Reason = "connection" // no connection, or it broke
 	Canceled   Reason = "canceled"   // we stopped it ourselves
@@ -60,7 +74,7 @@ const (
 type Result struct {
 	Reason     Reason
 	Status     int    // 0 without an answer
-	Answer     []byte // at most MaxAnswer bytes of the body
+	Answer     []byte // of a webhook at most MaxAnswer bytes of the body
 	Error      string // in words; empty when Reason is OK
 	RetryAfter string // the header, as given
 	Request    string // the head that was sent, its identification key masked
@@ -144,50 +158,85 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Send makes one attempt and says how it went. now is the moment that is
 // signed: real time, whatever the platform's clock says.
 func (c *Client) Send(ctx context.Context, r Request, now time.Time) Result {
-	start := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	req, err := c.request(ctx, r, now)
 	if err != nil {
 		return Result{Reason: Refused, Error: err.Error()}
 	}
+	return c.do(req, c.timeout, func(body io.Reader, res *Result) { res.Answer = readAnswer(body) })
+}
+
+// Call makes a request and reads the whole answer, unless that is too large.
+func (c *Client) Call(ctx context.Context, r Call) Result {
+	ctx, cancel := context.WithTimeout(ctx, CallTimeout)
+	defer cancel()
+	req, err := c.post(ctx, r.URL, r.IdentificationKey, r.Body)
+	if err != nil {
+		return Result{Reason: Refused, Error: err.Error()}
+	}
+	if r.Version != "" {
+		req.Header["API_VERSION"], req.Header["API-Version"] = []string{r.Version}, []string{r.Version}
+	}
+	return c.do(req, CallTimeout, func(body io.Reader, res *Result) {
+		var err error
+		res.Answer, err = io.ReadAll(io.LimitReader(body, maxCallAnswer+1))
+		switch {
+		case err != nil:
+			res.Reason, res.Error = explain(ctx, err, CallTimeout)
+		case len(res.Answer) > maxCallAnswer:
+			res.Reason, res.Error = TooLarge, "answered more than "+strconv.Itoa(maxCallAnswer)+" bytes"
+		}
+	})
+}
+
+// do makes a request; read takes the body, and may find fault with it.
+func (c *Client) do(req *http.Request, timeout time.Duration, read func(body io.Reader, res *Result)) Result {
+	start := time.Now()
 	res := Result{Request: head(req)}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		res.Reason, res.Error = explain(ctx, err, c.timeout)
+		res.Reason, res.Error = explain(req.Context(), err, timeout)
 		res.Duration = time.Since(start)
 		return res
 	}
 	defer func() { _ = resp.Body.Close() }()
 	res.Status = resp.StatusCode
 	res.RetryAfter = resp.Header.Get("Retry-After")
-	res.Answer = readAnswer(resp.Body)
-	res.Duration = time.Since(start)
-	switch {
-	case res.Status >= 200 && res.Status < 300:
-		res.Reason = OK
-	default:
+	if res.Reason = OK; res.Status < 200 || res.Status > 299 {
 		res.Reason, res.Error = HTTPStatus, "answered "+strconv.Itoa(res.Status)
 		if res.Status >= 300 && res.Status < 400 {
 			res.Error += "; redirects are not followed"
 		}
 	}
+	read(resp.Body, &res)
+	res.Duration = time.Since(start)
 	return res
 }
 
-// request builds the HTTP request. Header names are set in the letter case of
+// post builds a request to an app. Header names are set in the letter case of
 // the contract; HTTP does not care, people reading a dump do.
-func (c *Client) request(ctx context.Context, r Request, now time.Time) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, bytes.NewReader(r.Body))
+func (c *Client) post(ctx context.Context, url, key string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return nil, errors.New("the event URL cannot be called")
+		return nil, errors.New("the URL cannot be called")
 	}
 	h := req.Header
 	h["Content-Type"] = []string{"application/json"}
 	h["User-Agent"] = []string{c.userAgent}
-	if r.IdentificationKey != "" {
-		h["Authorization"] = []string{r.IdentificationKey}
+	if key != "" {
+		h["Authorization"] = []string{key}
 	}
+	return req, nil
+}
+
+// request builds the HTTP request of a webhook.
+func (c *Client) request(ctx context.Context, r Request, now time.Time) (*http.Request, error) {
+	req, err := c.post(ctx, r.URL, r.IdentificationKey, r.Body)
+	if err != nil {
+		return nil, err
+	}
+	h := req.Header
 	h["OpenKenar-Attempt"] = []string{strconv.Itoa(r.Attempt)}
 	h[standardwebhooks.HeaderWebhookID] = []string{r.ID}
 	h[standardwebhooks.HeaderWebhookTimestamp] = []string{strconv.FormatInt(now.Unix(), 10)}
@@ -215,7 +264,7 @@ func head(req *http.Request) string {
 	b.Grow(512)
 	b.WriteString("POST " + req.URL.String() + "\n")
 	for _, name := range [...]string{
-		"Authorization", "Content-Type", "User-Agent",
+		"Authorization", "Content-Type", "User-Agent", "API_VERSION", "API-Version",
 		standardwebhooks.HeaderWebhookID, standardwebhooks.HeaderWebhookTimestamp,
 		standardwebhooks.HeaderWebhookSignature, "OpenKenar-Attempt",
 	} {

@@ -431,3 +431,45 @@ func TestRequestThatIsNeverRead(t *testing.T) {
 		t.Errorf("%s after %v: %s", got.Reason, got.Duration, got.Error)
 	}
 }
+
+// TestCallAsItIsSent: the very bytes of a session initialization.
+func TestCallAsItIsSent(t *testing.T) {
+	t.Parallel()
+	var listen net.ListenConfig
+	l, err := listen.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	sent := make(chan string, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = c.Close() }()
+		var request strings.Builder
+		for buffer := make([]byte, 1024); !strings.HasSuffix(request.String(), "}"); {
+			n, err := c.Read(buffer)
+			if err != nil {
+				return
+			}
+			request.Write(buffer[:n])
+		}
+		sent <- request.String()
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+	}()
+	url := "http://" + l.Addr().String() + "/"
+	r := client(t, 0).Call(t.Context(), webhook.Call{URL: url, IdentificationKey: "the key", Version: "2", Body: []byte(`{"a":1}`)})
+	if r.Reason != webhook.OK || string(r.Answer) != "{}" {
+		t.Fatalf("%+v", r)
+	}
+	got := <-sent
+	for _, want := range []string{
+		"\r\nAPI-Version: 2\r\n", "\r\nAPI_VERSION: 2\r\n", "\r\nAuthorization: the key\r\n", "\r\nContent-Type: application/json\r\n", "\r\n\r\n{\"a\":1}",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+}

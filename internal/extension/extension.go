@@ -1,0 +1,264 @@
+// Package extension opens apps inside the chat: which apps a user is offered
+// at a place, what happens when one is opened, and what a button does. Where
+// that is the app's to say, the app is called while the user waits: session
+// initialization and dynamic actions. Such a call has its own time and place,
+// apart from the lanes of webhooks, is never retried by itself, and is on the
+// app's log. Contract: sections 4, 6 and 8.
+package extension
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/webhook"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+// The places that are no touchpoints of apps, as a session's source.
+const (
+	sourceMessage      = "CHAT_MESSAGE_ACTION"
+	sourceNotification = "NOTIFICATION"
+)
+
+// The touchpoints whose chatbot is started with what they stand on.
+const (
+	touchpointChat       = "CHAT"
+	touchpointMyPost     = "MY_POST"
+	touchpointDemandPost = "DEMAND_POST"
+)
+
+// Store is the ledger as extensions need it.
+type Store interface {
+	Post(ctx context.Context, token string) (p market.Post, ok bool, err error)
+	// RecordCall puts an attempt of a call on its app's log: a new call when
+	// the outcome's event is 0.
+	RecordCall(ctx context.Context, e event.Event, o delivery.Outcome) (delivery.ID, error)
+	// Call returns a call of the log; ok is false for a webhook too.
+	Call(ctx context.Context, id delivery.ID) (e event.Event, ok bool, err error)
+}
+
+// Extensions is the rules over a store.
+type Extensions struct {
+	o Options
+
+	mu   sync.Mutex
+	busy map[string]int // calls under way, by app
+}
+
+// Options of Extensions.
+type Options struct {
+	Store  Store
+	Access *access.Access
+	Chat   *chat.Chat
+	Client *webhook.Client
+	Guard  *webhook.Guard
+	// Home is where users go back to when the marketplace names no place.
+	Home func() string
+	Now  func() time.Time // default time.Now
+	Log  *slog.Logger     // default: discard
+}
+
+// New returns the rules of extensions.
+func New(o Options) (*Extensions, error) {
+	if o.Store == nil || o.Access == nil || o.Chat == nil || o.Client == nil || o.Guard == nil || o.Home == nil {
+		return nil, errors.New("extension: Store, Access, Chat, Client, Guard and Home are needed")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Extensions{o: o, busy: map[string]int{}}, nil
+}
+
+// Place is where a user is.
+type Place struct {
+	Touchpoint   string `json:"touchpoint"`
+	User         string `json:"user"`
+	Conversation string `json:"conversation_id"` // "" for none
+	Post         string `json:"post_token"`      // "" for none
+}
+
+// spot is a place, looked up.
+type spot struct {
+	Place
+	conversation *chat.Conversation
+	side         chat.Side
+	post         *market.Post
+}
+
+// look checks a place and finds what stands there.
+func (x *Extensions) look(ctx context.Context, p Place) (spot, error) {
+	s := spot{Place: p}
+	if err := wire.CheckID("touchpoint", p.Touchpoint); err != nil {
+		return s, err
+	}
+	if err := wire.CheckID("user", p.User); err != nil {
+		return s, err
+	}
+	if p.Conversation != "" {
+		conv, side, err := x.o.Chat.Of(ctx, p.User, p.Conversation)
+		if err != nil {
+			return s, err
+		}
+		if p.Post != "" && p.Post != conv.PostToken {
+			return s, status.New(status.Invalid, "post_token: conversation %q is not on post %q", p.Conversation, p.Post)
+		}
+		s.conversation, s.side, s.Post = &conv, side, conv.PostToken
+	}
+	if s.Post == "" {
+		return s, nil
+	}
+	post, ok, err := x.o.Store.Post(ctx, s.Post)
+	switch {
+	case err != nil:
+		return s, err
+	case !ok || post.State == market.Archived:
+		return s, market.NoPost("post_token", s.Post)
+	}
+	s.post = &post
+	if s.conversation == nil {
+		if s.side = chat.Buyer; post.Owner == p.User {
+			s.side = chat.Seller
+		}
+	}
+	return s, nil
+}
+
+// offers says whether an app is offered at a place, by the post's city and
+// category.
+func (s spot) offers(app access.App) bool {
+	in := func(list []string, value func(market.Post) string) bool {
+		return len(list) == 0 || s.post != nil && slices.Contains(list, value(*s.post))
+	}
+	return in(app.Cities, func(p market.Post) string { return p.City }) &&
+		in(app.Categories, func(p market.Post) string { return p.Category })
+}
+
+// Group is the apps of one type of service that a user is offered.
+type Group struct {
+	ServiceType string  `json:"service_type"`
+	Apps        []Offer `json:"apps"`
+}
+
+// Offer is an app that a user is offered.
+type Offer struct {
+	Slug     string            `json:"slug"`
+	Display  string            `json:"display"`
+	Subtitle string            `json:"subtitle"`
+	Avatar   string            `json:"avatar"`
+	Action   access.OpenAction `json:"action"`
+}
+
+// Offered returns the apps that a user is offered at a place, by the type of
+// their service.
+func (x *Extensions) Offered(ctx context.Context, p Place) ([]Group, error) {
+	s, err := x.look(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	apps, err := x.o.Access.Offered(ctx, p.Touchpoint)
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(apps, func(a, b access.App) int { return cmp.Compare(a.ServiceType, b.ServiceType) })
+	groups := []Group{}
+	for _, app := range apps {
+		if !s.offers(app) {
+			continue
+		}
+		if n := len(groups); n == 0 || groups[n-1].ServiceType != app.ServiceType {
+			groups = append(groups, Group{ServiceType: app.ServiceType})
+		}
+		action, _ := app.At(p.Touchpoint)
+		group := &groups[len(groups)-1]
+		group.Apps = append(group.Apps, Offer{
+			Slug: app.Slug, Display: app.Display, Subtitle: app.Subtitle, Avatar: app.Avatar, Action: action,
+		})
+	}
+	return groups, nil
+}
+
+// Opened is what the marketplace does next: it sends the user to a URL, to a
+// post or to a conversation, or shows a text.
+type Opened struct {
+	URL          string `json:"url,omitempty"`
+	Post         string `json:"post_token,omitempty"`
+	Conversation string `json:"conversation_id,omitempty"`
+	Text         string `json:"text_message,omitempty"`
+}
+
+// Open opens an app for a user at a place. Errors: Unavailable, with the reason
+// in words, when the app does not answer as it should; FailedPrecondition when
+// it is not offered there.
+func (x *Extensions) Open(ctx context.Context, slug string, p Place, returnURL string) (Opened, error) {
+	if err := x.checkReturn(returnURL); err != nil {
+		return Opened{}, err
+	}
+	s, err := x.look(ctx, p)
+	if err != nil {
+		return Opened{}, err
+	}
+	app, err := x.app(ctx, slug)
+	if err != nil {
+		return Opened{}, err
+	}
+	action, ok := app.At(p.Touchpoint)
+	if !ok || !s.offers(app) {
+		return Opened{}, status.New(status.FailedPrecondition, "app %q is not offered at %s there", slug, wire.Clip(p.Touchpoint))
+	}
+	switch action {
+	case access.StartChatBot:
+		conversation, err := x.o.Chat.StartBot(ctx, slug, p.User, s.start())
+		return Opened{Conversation: conversation}, err
+	case access.DirectLink:
+		if app.FallbackURL == "" {
+			return Opened{}, status.New(status.FailedPrecondition, "app %q has no fallback_url to be opened at", slug)
+		}
+		return Opened{URL: app.FallbackURL}, nil
+	case access.ServerLink:
+	}
+	url, err := x.initialize(ctx, app, s.from(p.Touchpoint, returnURL), wire.Object("{}"))
+	return Opened{URL: url}, err
+}
+
+// start is the opening message of a chatbot: what it was started from.
+func (s spot) start() string {
+	id := cmp.Or(s.Post, s.Conversation)
+	switch s.Touchpoint {
+	case touchpointChat:
+		id = cmp.Or(s.Conversation, s.Post)
+	case touchpointMyPost, touchpointDemandPost:
+		id = s.Post
+	}
+	if id != "" {
+		id = " " + id
+	}
+	return "/start " + s.Touchpoint + id
+}
+
+// app returns an app that may be called.
+func (x *Extensions) app(ctx context.Context, slug string) (access.App, error) {
+	app, err := x.o.Access.App(ctx, slug)
+	switch {
+	case err != nil:
+		return app, err
+	case app.Status == access.Suspended:
+		return app, status.New(status.FailedPrecondition, "app %q is suspended", slug)
+	case app.Paused:
+		return app, status.New(status.FailedPrecondition, "app %q is paused", slug)
+	}
+	return app, nil
+}

@@ -1,0 +1,161 @@
+package hostapi
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/api"
+	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/extension"
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/wire"
+)
+
+const (
+	// heartbeat keeps the connection of a stream that has nothing to tell.
+	heartbeat = 15 * time.Second
+	// writeTime is how long the reader of a stream may take to take an item.
+	writeTime = 30 * time.Second
+)
+
+func (a *API) listNotifications(r *http.Request) (any, error) {
+	list, next, err := a.chat.Notifications(r.Context(), r.PathValue("user"), r.URL.Query().Get("after"))
+	return struct {
+		Notifications []chat.Notification `json:"notifications"`
+		Next          *string             `json:"next"`
+	}{list, api.Next(next)}, err
+}
+
+func (a *API) listExtensions(r *http.Request) (any, error) {
+	q := r.URL.Query()
+	groups, err := a.extensions.Offered(r.Context(), extension.Place{
+		Touchpoint: q.Get("touchpoint"), User: q.Get("user"), Conversation: q.Get("conversation_id"), Post: q.Get("post_token"),
+	})
+	return struct {
+		Groups []extension.Group `json:"groups"`
+	}{groups}, err
+}
+
+func (a *API) openExtension(r *http.Request) (any, error) {
+	var in struct {
+		extension.Place
+		ReturnURL string `json:"return_url"`
+	}
+	if err := api.Decode(r, &in); err != nil {
+		return nil, err
+	}
+	return a.extensions.Open(r.Context(), r.PathValue("app"), in.Place, in.ReturnURL)
+}
+
+func (a *API) clickMessage(r *http.Request) (any, error) {
+	var c extension.Clicker
+	if err := api.Decode(r, &c); err != nil {
+		return nil, err
+	}
+	row, err := position(r, "row")
+	if err != nil {
+		return nil, err
+	}
+	column, err := position(r, "column")
+	if err != nil {
+		return nil, err
+	}
+	return a.extensions.ClickMessage(r.Context(), r.PathValue("id"), row, column, c)
+}
+
+func (a *API) clickNotification(r *http.Request) (any, error) {
+	var c extension.Clicker
+	if err := api.Decode(r, &c); err != nil {
+		return nil, err
+	}
+	n, err := position(r, "n")
+	if err != nil {
+		return nil, err
+	}
+	return a.extensions.ClickNotification(r.Context(), r.PathValue("id"), n, c)
+}
+
+// position reads the place of a button in a path.
+func position(r *http.Request, name string) (int, error) {
+	n, err := strconv.Atoi(r.PathValue(name))
+	if err != nil || n < 0 {
+		return 0, status.New(status.NotFound, "%q is not the place of a button; they count from 0", wire.Clip(r.PathValue(name)))
+	}
+	return n, nil
+}
+
+// feed tells what apps did, as a list or as a stream.
+func (a *API) feed(w http.ResponseWriter, r *http.Request) error {
+	// A reader may wait longer than a request may take to be read.
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	after := r.URL.Query().Get("after")
+	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+		if last := r.Header.Get("Last-Event-ID"); last != "" {
+			after = last // a browser that has lost its connection
+		}
+		return a.streamFeed(w, r, control, after)
+	}
+	wait := time.Duration(0)
+	if text := r.URL.Query().Get("wait"); text != "" {
+		seconds, err := strconv.Atoi(text)
+		if most := int(chat.MaxWait / time.Second); err != nil || seconds < 0 || seconds > most {
+			return status.New(status.Invalid, "wait: %q is not a number of seconds from 0 to %d", wire.Clip(text), most)
+		}
+		wait = time.Duration(seconds) * time.Second
+	}
+	items, next, err := a.chat.Feed(r.Context(), after, wait)
+	if err != nil {
+		return err
+	}
+	if after == "" && next == "0" {
+		next = "" // the beginning has no cursor
+	}
+	return api.Answer(w, http.StatusOK, struct {
+		Items []chat.FeedItem `json:"items"`
+		Next  *string         `json:"next"`
+	}{items, api.Next(next)})
+}
+
+// streamFeed sends the feed as server-sent events until its reader goes, or
+// the server stops.
+func (a *API) streamFeed(w http.ResponseWriter, r *http.Request, control *http.ResponseController, after string) error {
+	items, after, err := a.chat.Feed(r.Context(), after, 0)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // of reverse proxies
+	for {
+		if err := control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+			return nil //nolint:nilerr // the reader is gone; it goes on from its cursor
+		}
+		if len(items) == 0 {
+			_, _ = fmt.Fprint(w, ": nothing yet\n\n")
+		}
+		for _, item := range items {
+			body, err := wire.Marshal(item)
+			if err != nil {
+				return nil //nolint:nilerr // too late for an error; the reader comes again
+			}
+			_, _ = fmt.Fprintf(w, "id: %s\ndata: %s\n\n", item.Cursor, body) //nolint:gosec // JSON in an event stream, not a page
+		}
+		if err := control.Flush(); err != nil {
+			return nil //nolint:nilerr // as above
+		}
+		select {
+		case <-a.chat.FeedClosed():
+			return nil
+		default:
+		}
+		if items, after, err = a.chat.Feed(r.Context(), after, heartbeat); err != nil {
+			return nil //nolint:nilerr // as above
+		}
+	}
+}
