@@ -41,6 +41,7 @@ type commands struct {
 	Dev        devCmd        `cmd:"" help:"Start everything on this machine, with a small demo world."`
 	Serve      serveCmd      `cmd:"" help:"Run the platform beside a marketplace."`
 	Verify     verifyCmd     `cmd:"" help:"Prove from the ledger that everything accepted is accounted for."`
+	Backup     backupCmd     `cmd:"" help:"Copy the ledger to a file, beside a running server."`
 	Deliveries deliveriesCmd `cmd:"" help:"Look at deliveries and send them again."`
 	App        appCmd        `cmd:"" help:"Manage the apps of a running server."`
 	Key        keyCmd        `cmd:"" help:"Manage the API keys of an app."`

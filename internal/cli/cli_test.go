@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -45,6 +47,7 @@ func TestCommands(t *testing.T) {
 			"exits":    exits,
 			"server":   useServer,
 			"receiver": receiver,
+			"feed":     feed,
 		},
 	})
 }
@@ -113,4 +116,47 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 	ts.Defer(srv.Close)
 	ts.Setenv("RECEIVER", srv.URL)
+}
+
+// feed writes messages to the dev server on a data directory, one after
+// another, until that stops; the script goes on once a few are accepted.
+func feed(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: feed DATA")
+	}
+	var info server.DevInfo
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(filepath.Join(args[0], "dev.json"))), &info))
+	ctx, cancel := context.WithCancel(context.Background())
+	write := func() error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, info.BaseURL+"/host/v1/conversations/"+info.ConversationID+"/messages",
+			strings.NewReader(`{"sender":"BUYER","text":"hello"}`))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+info.HostKey)
+		req.Header.Set("Content-Type", "application/json")
+		client := &http.Client{}
+		resp, err := client.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
+	}
+	for range 20 {
+		ts.Check(write())
+	}
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
+		for write() == nil {
+			continue
+		}
+	})
+	ts.Defer(func() {
+		cancel()
+		feeding.Wait()
+	})
 }

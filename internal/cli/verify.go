@@ -23,11 +23,8 @@ func (v verifyCmd) Run(ctx context.Context, c *call) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ledger.Close()) }()
-	progress := func(int64) {}
-	if isTerminal(c.Err) {
-		progress = func(rows int64) { _, _ = fmt.Fprintf(c.Err, "\r%d rows checked", rows) }
-		defer func() { _, _ = fmt.Fprintln(c.Err) }()
-	}
+	progress, done := c.progress()
+	defer done()
 	audit, err := ledger.Audit(ctx, progress)
 	if err != nil {
 		return err
@@ -49,15 +46,32 @@ func (v verifyCmd) print(c *call, a delivery.Audit) error {
 accepted     %d = %d delivered + %d pending + %d explained (%d exhausted, %d canceled, %d skipped)
 unaccounted  %d
 `, a.Events, a.Accepted, a.Delivered, a.Pending, a.Explained(), a.Exhausted, a.Canceled, a.Skipped, a.Unaccounted)
+	if err != nil {
+		return err
+	}
+	return c.findings(a)
+}
+
+// progress shows somebody who watches how far an audit is, until it is done.
+func (c *call) progress() (show func(rows int64), done func()) {
+	if !isTerminal(c.Err) {
+		return func(int64) {}, func() {}
+	}
+	return func(rows int64) { _, _ = fmt.Fprintf(c.Err, "\r%d rows checked", rows) }, func() { _, _ = fmt.Fprintln(c.Err) }
+}
+
+// findings lists what is not accounted for.
+func (c *call) findings(a delivery.Audit) error {
 	for _, f := range a.Findings {
 		if _, err := fmt.Fprintln(c.Out, "  "+f); err != nil {
 			return err
 		}
 	}
 	if more := a.Unaccounted - int64(len(a.Findings)); more > 0 {
-		_, err = fmt.Fprintf(c.Out, "  and %d more\n", more)
+		_, err := fmt.Fprintf(c.Out, "  and %d more\n", more)
+		return err
 	}
-	return err
+	return nil
 }
 
 func printJSON(c *call, v any) error {

@@ -5,8 +5,13 @@ import (
 	"time"
 )
 
-// choreRetry is how long the chores wait after the ledger failed.
-const choreRetry = 5 * time.Second
+const (
+	// choreRetry is how long the chores wait after the ledger failed.
+	choreRetry = 5 * time.Second
+	// pruneEvery is how often the ledger is searched for what is older than
+	// the retention.
+	pruneEvery = time.Hour
+)
 
 // Chores is the work on many deliveries that goes on behind the answers, in
 // steps that each are one short transaction. What is left to do is in the
@@ -18,6 +23,10 @@ type Chores interface {
 	// RedeliverStep puts back a bounded part of a bulk redelivery and returns
 	// the apps that have something to be sent.
 	RedeliverStep(ctx context.Context, why string, now time.Time) (apps []string, more bool, err error)
+	// PruneStep deletes a bounded part of what is older than the retention:
+	// events whose deliveries are all finished, with these and their attempts,
+	// and dead tokens and subscriptions. at is where to go on.
+	PruneStep(ctx context.Context, at Pruning, now time.Time) (next Pruning, more bool, err error)
 }
 
 // Sweep is a place in a pass over one app's pending deliveries, for all its
@@ -27,6 +36,13 @@ type Sweep struct {
 	Grants map[int64]bool
 	NextAt time.Time
 	Event  int64
+}
+
+// Pruning is a place in a pass over what happened before a moment.
+type Pruning struct {
+	Before time.Time
+	Event  int64 // the last that was looked at
+	Events int64 // how many were deleted
 }
 
 // chores makes the worker look for work.
@@ -69,6 +85,37 @@ func (e *Engine) doChores(ctx context.Context) error {
 			e.Wake(app)
 		}
 		more = again
+	}
+	return nil
+}
+
+// retain is the worker that keeps the ledger to its retention, apart from the
+// chores that somebody waits for. Failure policy: what cannot be deleted now
+// stays for the next pass.
+func (e *Engine) retain(ctx context.Context) {
+	tick := time.NewTicker(pruneEvery)
+	defer tick.Stop()
+	for {
+		if err := e.prune(ctx); err != nil && ctx.Err() == nil {
+			e.log.ErrorContext(ctx, "the ledger could not be pruned; trying again later", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (e *Engine) prune(ctx context.Context) (err error) {
+	at := Pruning{Before: e.now().Add(-e.retention)}
+	for more := true; more; {
+		if at, more, err = e.store.PruneStep(ctx, at, e.now()); err != nil {
+			return err
+		}
+	}
+	if at.Events > 0 {
+		e.log.InfoContext(ctx, "ledger pruned", "events", at.Events, "before", at.Before)
 	}
 	return nil
 }

@@ -32,6 +32,7 @@ type Engine struct {
 	endpoints Endpoints
 	client    *webhook.Client
 	now       func() time.Time
+	retention time.Duration
 	log       *slog.Logger
 
 	ctx     context.Context // the engine's life, for the goroutines that it owns; ends in Stop
@@ -55,6 +56,7 @@ type Options struct {
 	Endpoints Endpoints
 	Client    *webhook.Client
 	Now       func() time.Time // the platform's clock; default time.Now
+	Retention time.Duration    // how long what is finished is kept; 0: for ever
 	Log       *slog.Logger     // default: discard
 }
 
@@ -64,7 +66,7 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("delivery: Store, Endpoints and Client are needed")
 	}
 	e := &Engine{
-		store: o.Store, endpoints: o.Endpoints, client: o.Client, now: o.Now, log: o.Log,
+		store: o.Store, endpoints: o.Endpoints, client: o.Client, now: o.Now, retention: o.Retention, log: o.Log,
 		lanes: map[string]*lane{}, gate: newGate(), outcomes: make(chan result, outcomesWaiting), work: make(chan struct{}, 1),
 	}
 	if e.now == nil {
@@ -85,6 +87,9 @@ func (e *Engine) Start(ctx context.Context) error {
 		return fmt.Errorf("find the apps with pending deliveries: %w", err)
 	}
 	e.worker.Go(func() { e.chore(e.ctx) })
+	if e.retention > 0 {
+		e.worker.Go(func() { e.retain(e.ctx) })
+	}
 	e.recorder.Go(func() { e.record(context.WithoutCancel(ctx)) })
 	for _, app := range apps {
 		e.Wake(app)

@@ -16,6 +16,7 @@ import (
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
+	ledgerstatus "github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/store"
 	"github.com/openkenar/openkenar/internal/webhook"
 )
@@ -81,6 +82,7 @@ func (w *world) open(dir string) {
 	}
 	w.engine, err = delivery.New(delivery.Options{
 		Store: slowStore{w.store, w}, Endpoints: w, Client: webhook.NewClient(webhook.Options{Transport: w}),
+		Retention: 30 * 24 * time.Hour,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -671,5 +673,44 @@ func TestReadBeforeItIsHandedOver(t *testing.T) {
 		if sends := w.seen(); len(sends) != 1 {
 			t.Errorf("it was sent %d times", len(sends))
 		}
+	})
+}
+
+// TestRetention: what is finished goes by its age; what is not stays, and goes
+// once it is.
+func TestRetention(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		const day = 24 * time.Hour
+		hold := func(why string) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.hold = why
+		}
+		gone := func(id delivery.ID) bool {
+			_, _, err := w.log.Get(t.Context(), id)
+			return ledgerstatus.KindOf(err) == ledgerstatus.NotFound
+		}
+		sent := w.happen("app", "t1", 0)
+		w.settle()
+		hold("the app is paused")
+		waits := w.happen("app", "t2", 0)
+
+		w.pass(30*day - time.Minute)
+		w.state(sent, delivery.Delivered)
+		w.pass(2 * time.Hour)
+		if !gone(sent) {
+			t.Error("a delivery that was finished 30 days ago is there")
+		}
+		w.state(waits, delivery.Pending)
+
+		hold("")
+		w.engine.Wake("app")
+		w.settle()
+		w.state(waits, delivery.Delivered)
+		w.pass(2 * time.Hour)
+		if !gone(waits) {
+			t.Error("a delivery of an event of 30 days ago is there, though it is finished")
+		}
+		w.audited()
 	})
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/openkenar/openkenar/internal/delivery"
 )
 
-// justEnded is how long after its end a subscription still explains, by a
+// JustEnded is how long after its end a subscription still explains, by a
 // verdict, why its app was not told.
-const justEnded = 30 * 24 * time.Hour
+const JustEnded = 30 * 24 * time.Hour
 
 // Emit writes an event and its verdicts into the transaction of the thing that
 // happened, and returns the event's id.
@@ -34,7 +34,7 @@ func match(tx Tx, e Event) ([]Verdict, error) {
 	if kinds[e.Type].byDefault {
 		return matchDefault(tx, e)
 	}
-	subscriptions, err := tx.Subscriptions(e.Owner, e.Type, e.Post, e.At, e.At.Add(-justEnded))
+	subscriptions, err := tx.Subscriptions(e.Owner, e.Type, e.Post, e.At, e.At.Add(-JustEnded))
 	if err != nil {
 		return nil, err
 	}

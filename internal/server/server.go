@@ -44,6 +44,8 @@ const (
 	idleTimeout = 120 * time.Second // of a connection between requests
 	maxHead     = 64 << 10          // bytes of a request's head
 	mediaDir    = "media"           // in the data directory
+
+	minRetention = 96 * time.Hour // the retries of a delivery do not go on as long
 )
 
 // Options of a Server.
@@ -56,6 +58,7 @@ type Options struct {
 	PublicURL    string // where browsers and apps reach us; default: http:// and the address
 	LoginURL     string // the marketplace's login page; not used in dev mode
 	AllowTargets []netip.Prefix
+	Retention    time.Duration // how long what is finished is kept; 0: for ever
 	Version      string
 	Dev          *DevOptions // dev mode when not nil
 	Log          *slog.Logger
@@ -99,6 +102,9 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	}
 	if err := checkAddresses(o); err != nil {
 		return nil, err
+	}
+	if o.Retention != 0 && o.Retention < minRetention {
+		return nil, fmt.Errorf("--retention: %s is less than retries may go on; give at least %s, or 0 to keep everything", o.Retention, minRetention)
 	}
 	s := &Server{o: o, log: o.Log, failed: make(chan error, 1)}
 	if s.log == nil {
@@ -164,7 +170,7 @@ func (s *Server) wire() error {
 		return err
 	}
 	s.engine, err = delivery.New(delivery.Options{
-		Store: s.store, Endpoints: s.access, Client: client, Now: s.clock.Now, Log: s.log,
+		Store: s.store, Endpoints: s.access, Client: client, Now: s.clock.Now, Retention: s.o.Retention, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ type dialect struct {
 	begin  string // starts a transaction that will write
 	read   []string
 	write  []string
+	copy   []string // of a connection that copies the ledger
 }
 
 var sqlite = dialect{
@@ -35,6 +36,7 @@ var sqlite = dialect{
 		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)",
 	},
 	read: []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-16384)"},
+	copy: []string{"busy_timeout(10000)"},
 }
 
 func dsn(path string, pragmas []string) string {

@@ -38,6 +38,7 @@ var meantScans = []string{
 	"SCAN apps USING COVERING INDEX",
 	"SCAN grants USING INDEX grants_unswept",
 	"SCAN redeliveries USING INDEX redeliveries_open",
+	"SCAN media USING COVERING INDEX media_gone",
 	"SCAN CONSTANT ROW",
 	"SCAN d USING INDEX deliveries_pending",
 }

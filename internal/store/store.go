@@ -12,6 +12,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -36,7 +37,8 @@ const (
 
 // Options of Open.
 type Options struct {
-	Dir string // where the SQLite ledger lies; made when missing
+	Dir  string // where the SQLite ledger lies; made when missing
+	File string // its name there; default openkenar.db
 	// ReadOnly opens the ledger beside a running server. Writes fail.
 	ReadOnly bool
 	Now      func() time.Time // the platform's clock, for ids; default time.Now
@@ -46,6 +48,7 @@ type Options struct {
 // Store is an open ledger.
 type Store struct {
 	dialect dialect
+	path    string
 	db      *sql.DB // the writer's
 	read    *sql.DB
 	now     func() time.Time
@@ -69,7 +72,7 @@ type Store struct {
 // Open opens the ledger in a directory and brings its schema up to date.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{
-		dialect: sqlite, now: o.Now, log: o.Log,
+		dialect: sqlite, path: filepath.Join(o.Dir, cmp.Or(o.File, file)), now: o.Now, log: o.Log,
 		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}), written: map[string]*sql.Stmt{},
 		committed: func([]delivery.Delivery) {}, fed: func() {},
 	}
@@ -84,12 +87,11 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	path := filepath.Join(o.Dir, file)
 	if o.ReadOnly {
-		if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(s.path); err != nil {
 			return nil, fmt.Errorf("there is no ledger in %s: %w", o.Dir, err)
 		}
-		return s, s.openReaders(ctx, path)
+		return s, s.openReaders(ctx)
 	}
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
@@ -97,18 +99,18 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.lock, err = lockDir(filepath.Join(o.Dir, lockName)); err != nil {
 		return nil, err
 	}
-	if s.db, err = sql.Open(s.dialect.driver, s.dialect.writeDSN(path)); err != nil {
+	if s.db, err = sql.Open(s.dialect.driver, s.dialect.writeDSN(s.path)); err != nil {
 		return nil, err
 	}
 	s.db.SetMaxOpenConns(1)
 	if err := s.dialect.migrate(ctx, s.db); err != nil {
-		return nil, fmt.Errorf("migrate %s: %w", path, err)
+		return nil, fmt.Errorf("migrate %s: %w", s.path, err)
 	}
-	if err := s.openReaders(ctx, path); err != nil {
+	if err := s.openReaders(ctx); err != nil {
 		return nil, err
 	}
 	if s.writing, err = s.db.Conn(ctx); err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return nil, fmt.Errorf("open %s: %w", s.path, err)
 	}
 	if err := s.resumeIDs(ctx); err != nil {
 		return nil, err
@@ -117,15 +119,15 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	return s, nil
 }
 
-func (s *Store) openReaders(ctx context.Context, path string) (err error) {
-	if s.read, err = sql.Open(s.dialect.driver, s.dialect.readDSN(path)); err != nil {
+func (s *Store) openReaders(ctx context.Context) (err error) {
+	if s.read, err = sql.Open(s.dialect.driver, s.dialect.readDSN(s.path)); err != nil {
 		return err
 	}
 	s.read.SetMaxOpenConns(readers)
 	s.read.SetMaxIdleConns(readers)
 	s.reading.db = s.read
 	if err := s.dialect.checkVersion(ctx, s.read); err != nil {
-		return fmt.Errorf("open %s: %w", path, err)
+		return fmt.Errorf("open %s: %w", s.path, err)
 	}
 	return nil
 }
@@ -176,6 +178,8 @@ func (s *Store) resumeIDs(ctx context.Context) error {
 		`SELECT coalesce(max(id), 0) FROM subscriptions`, `SELECT coalesce(max(id), 0) FROM api_keys`,
 		`SELECT coalesce(max(id), 0) FROM signing_secrets`, `SELECT coalesce(max(id), 0) FROM redeliveries`,
 		`SELECT coalesce(max(id), 0) FROM notifications`,
+		`SELECT coalesce(max(id), 0) FROM refresh_tokens`,
+		`SELECT coalesce(max(CAST(value AS BIGINT)), 0) FROM settings WHERE name = '` + prunedTo + `'`,
 	} {
 		var id int64
 		if err := s.read.QueryRowContext(ctx, q).Scan(&id); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/market"
+	"github.com/openkenar/openkenar/internal/oauth"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/store"
 	"github.com/openkenar/openkenar/internal/store/storetest"
@@ -85,8 +86,8 @@ func ok(t *testing.T, err error) {
 
 // world is one of everything in a ledger.
 type world struct {
-	grant, token, key, secret, subscription, redelivery int64
-	message, post, transaction                          int64 // events; each has a delivery to the app a
+	grant, token, refresh, key, secret, subscription, redelivery int64
+	message, post, transaction                                   int64 // events; each has a delivery to the app a
 }
 
 func newWorld(t *testing.T, s *store.Store) (w world) {
@@ -94,7 +95,7 @@ func newWorld(t *testing.T, s *store.Store) (w world) {
 	write(t, s, func(tx chat.Tx) error {
 		all := tx.(*store.Tx)
 		w = world{
-			grant: tx.NextID(), token: tx.NextID(), key: tx.NextID(), secret: tx.NextID(),
+			grant: tx.NextID(), token: tx.NextID(), refresh: tx.NextID(), key: tx.NextID(), secret: tx.NextID(),
 			message: tx.NextID(), post: tx.NextID(), transaction: tx.NextID(),
 		}
 		a := access.NewApp()
@@ -106,6 +107,7 @@ func newWorld(t *testing.T, s *store.Store) (w world) {
 			all.InsertApp(a),
 			all.InsertGrant(access.Grant{ID: w.grant, App: "a", User: "u", GrantedAt: base}),
 			all.InsertToken(access.Token{ID: w.token, Hash: []byte("token"), App: "a", User: "u", Grant: w.grant, ExpiresAt: base.Add(time.Hour)}),
+			all.InsertRefresh(oauth.Refresh{ID: w.refresh, Hash: []byte("refresh"), App: "a", User: "u", Grant: w.grant, ExpiresAt: base.Add(time.Hour)}),
 			all.InsertKey(access.Key{ID: w.key, App: "a", Hash: []byte("key"), CreatedAt: base}),
 			all.InsertSecret(access.Secret{ID: w.secret, App: "a", Sealed: []byte("sealed"), CreatedAt: base}),
 			tx.EnsureUser("u", base),
@@ -253,6 +255,7 @@ func TestReaderBesideWriter(t *testing.T) {
 		"outcome":   reader.Record(ctx, []delivery.Outcome{{ID: id, State: delivery.Exhausted}}),
 		"put back":  second(reader.PutBack(ctx, id, "by hand", base)),
 		"bulk":      first(reader.StartPuttingBack(ctx, delivery.Selection{State: delivery.Delivered}, 1, base)),
+		"prune":     second(reader.PruneStep(ctx, delivery.Pruning{Before: base.Add(time.Hour)}, base)),
 		"step":      second(reader.RedeliverStep(ctx, "by hand", base)),
 		"subscribe": first(reader.Register(ctx, event.Subscription{App: "a", User: "u", Token: w.token}, base)),
 		"end":       first(reader.EndSubscription(ctx, "a", w.subscription, base)),
@@ -337,6 +340,25 @@ func TestIDsRiseThoughTheClockWentBack(t *testing.T) {
 		}
 	})
 
+	t.Run("the newest was pruned", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		s := open(t, store.Options{Dir: dir, Now: late})
+		newest := next(t, s)
+		write(t, s, func(tx chat.Tx) error {
+			return tx.InsertEvent(event.Event{ID: newest, Type: event.PostUpdate, At: base, Key: "post p", Payload: []byte(`{}`)}, nil)
+		})
+		at, _, err := s.PruneStep(t.Context(), delivery.Pruning{Before: late().Add(time.Hour)}, late())
+		ok(t, err)
+		if at.Events != 1 {
+			t.Fatalf("%d events were pruned", at.Events)
+		}
+		shut(t, s)
+		if after := next(t, open(t, store.Options{Dir: dir, Now: early})); after <= newest {
+			t.Errorf("after %d came %d", newest, after)
+		}
+	})
+
 	// The newest id may be that of any kind of thing.
 	kinds := reflect.TypeFor[world]()
 	for i := range kinds.NumField() {
@@ -360,7 +382,7 @@ func TestIDsRiseThoughTheClockWentBack(t *testing.T) {
 func move(t *testing.T, dir, kind string, from, to int64) {
 	t.Helper()
 	column := map[string]string{
-		"grant": "grants.id", "token": "access_tokens.id", "key": "api_keys.id", "secret": "signing_secrets.id",
+		"grant": "grants.id", "token": "access_tokens.id", "refresh": "refresh_tokens.id", "key": "api_keys.id", "secret": "signing_secrets.id",
 		"subscription": "subscriptions.id", "redelivery": "redeliveries.id",
 		"message": "messages.event_id", "post": "events.id", "transaction": "events.id",
 	}[kind]

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
@@ -85,5 +86,33 @@ func TestAuditCountsAllAndNamesTheFirst(t *testing.T) {
 	got := audit(t, s)
 	if got.Unaccounted != events || len(got.Findings) != 100 {
 		t.Errorf("%d unaccounted for and %d named, want %d and 100", got.Unaccounted, len(got.Findings), events)
+	}
+}
+
+// TestAuditAfterPruning: what went by its age is accounted for; what is gone
+// above it is not.
+func TestAuditAfterPruning(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, store.Options{Dir: dir, Now: func() time.Time { return base }})
+	w := newWorld(t, s)
+	db := raw(t, dir)
+	change := func(q string) {
+		t.Helper()
+		_, err := db.ExecContext(t.Context(), q)
+		ok(t, err)
+	}
+	_, more, err := s.PruneStep(t.Context(), delivery.Pruning{Before: base.Add(time.Hour)}, base)
+	ok(t, err)
+	if _, found, err := s.Event(t.Context(), w.message); !more || found || err != nil {
+		t.Fatalf("the message's event, which is finished, is there: %v", err)
+	}
+	if a := audit(t, s); a.Unaccounted != 0 || a.Events != 2 || a.Pending != 2 {
+		t.Fatalf("after pruning: %+v", a)
+	}
+	change(fmt.Sprintf(`DELETE FROM deliveries WHERE event_id = %d`, w.post))
+	change(fmt.Sprintf(`DELETE FROM events WHERE id = %d`, w.post))
+	if a := audit(t, s); a.Unaccounted != 1 || !strings.HasPrefix(a.Findings[0], `post "p": `) {
+		t.Errorf("after tampering: %q", a.Findings)
 	}
 }

@@ -14,6 +14,7 @@ var logTests = tests{
 	"the log is listed by app, state and event, newest first": logFilters,
 	"the log is paged without gaps or repeats":                logPages,
 	"the attempts of a delivery are listed first to last":     attemptOrder,
+	"a single delivery shows what is sent":                    deliveryBody,
 	"a delivery is put back whatever its state":               putBack,
 	"what was skipped, revoked or erased is never put back":   neverPutBack,
 }
@@ -43,6 +44,26 @@ func logFilters(t *testing.T, open opener) {
 	rows, err := l.Deliveries(t.Context(), delivery.Filter{Event: second, Limit: 1})
 	ok(t, err)
 	same(t, "a row of the list", rows, []delivery.Row{l.row(second, "a")})
+}
+
+func deliveryBody(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	l.app("a")
+	v := pending("a")
+	v.Metadata = object(`{"k":1}`)
+	m := l.say(message("m", "c", "user"), v)
+	body := func() string {
+		t.Helper()
+		r, _, _, err := l.Delivery(t.Context(), ids("a", m)[0])
+		ok(t, err)
+		return string(r.Body)
+	}
+	same(t, "the body", body(), `{"type":"NEW_MESSAGE","metadata":{"k":1},"new_message":{"id":"m"}}`)
+	l.write(func(tx *store.Tx) error {
+		_, _, err := tx.EraseMessage("m", base)
+		return err
+	})
+	same(t, "once erased", body(), "")
 }
 
 func logPages(t *testing.T, open opener) {
