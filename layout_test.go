@@ -16,6 +16,7 @@ import (
 var layers = [][]string{
 	{"cmd/openkenar"},
 	{"internal/cli"},
+	{"internal/bench"},
 	{"internal/server"},
 	{"internal/panel"},
 	{"internal/openapi", "internal/hostapi"},

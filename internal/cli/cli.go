@@ -17,6 +17,8 @@ import (
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/openkenar/openkenar/internal/bench"
 )
 
 // Version is the program's version; releases set it when they are built.
@@ -48,7 +50,11 @@ type commands struct {
 	Secret     secretCmd     `cmd:"" help:"Replace the secrets of an app."`
 	Token      tokenCmd      `cmd:"" help:"Make access tokens, in dev mode."`
 	Grants     grantsCmd     `cmd:"" help:"See and take away what users gave apps access to."`
+	Bench      benchCmd      `cmd:"" help:"Measure the platform on this machine."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
+
+	BenchReceiver benchReceiverCmd `cmd:"" hidden:"" help:"The apps of bench."`
+	BenchBare     benchBareCmd     `cmd:"" hidden:"" help:"The bare loop of bench."`
 }
 
 // call is what a command needs besides its flags.
@@ -86,7 +92,7 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 		kong.Name("openkenar"),
 		kong.Description("The open platform of a marketplace in one binary. How a server runs (the flags of dev and serve) "+
 			"and which one is meant (--server, --host-key-file, --data) may also be set as "+envPrefix+"NAME in the environment."),
-		kong.Vars{"repeatable": repeatable},
+		kong.Vars{"repeatable": repeatable, "scenarios": strings.Join(bench.Names(), ",")},
 		kong.Writers(streams.Out, streams.Err),
 		kong.Exit(func(code int) { panic(exit(code)) }),
 		kong.Resolvers(fromEnv(env)),
