@@ -290,8 +290,8 @@ func (s Stored) keyboards() (k Keyboards, err error) {
 
 // PutMessage accepts a message that a person wrote. The same again under its
 // id changes nothing and returns the first; another is Conflict.
-func PutMessage(tx Tx, n NewMessage, now time.Time) (Message, market.Change, error) {
-	none := func(err error) (Message, market.Change, error) { return Message{}, market.Unchanged, err }
+func PutMessage(tx Tx, n NewMessage, now time.Time) (Stored, market.Change, error) {
+	none := func(err error) (Stored, market.Change, error) { return Stored{}, market.Unchanged, err }
 	if n.Type == "" {
 		n.Type = Text
 	}
@@ -316,28 +316,21 @@ func PutMessage(tx Tx, n NewMessage, now time.Time) (Message, market.Change, err
 		if e != nil || !ok || !bytes.Equal(stored.Hash, m.Hash) {
 			return none(cmp.Or(e, err))
 		}
-		out, err := stored.message()
-		return out, market.Unchanged, err
+		return stored, market.Unchanged, nil
 	}
 	m.Event = tx.NextID()
 	stored, inserted, err := tx.InsertMessage(m)
-	if err != nil {
-		return none(err)
-	}
-	change := market.Unchanged
 	switch {
+	case err != nil:
+		return none(err)
 	case inserted:
-		change = market.Changed
-		if err := emit(tx, conv, m, now); err != nil {
-			return none(err)
-		}
+		return stored, market.Changed, emit(tx, conv, m, now)
 	case stored.Payload == nil: // erased since, its hash too: nothing to compare
 		stored.Payload = m.Payload
 	case !bytes.Equal(stored.Hash, m.Hash):
 		return none(status.New(status.Conflict, "id: message %q exists with other content", n.ID))
 	}
-	out, err := stored.message()
-	return out, change, err
+	return stored, market.Unchanged, nil
 }
 
 func (n NewMessage) check() error {
@@ -432,12 +425,15 @@ func emit(tx Tx, conv Conversation, m Stored, now time.Time) error {
 
 // PutMessage accepts a message that a person wrote.
 func (c *Chat) PutMessage(ctx context.Context, n NewMessage) (Message, error) {
-	var m Message
+	var stored Stored
 	err := c.store.Write(ctx, func(tx Tx) (err error) {
-		m, _, err = PutMessage(tx, n, c.now())
+		stored, _, err = PutMessage(tx, n, c.now())
 		return err
 	})
-	return m, err
+	if err != nil {
+		return Message{}, err
+	}
+	return stored.message()
 }
 
 // Messages returns a page of a conversation, ascending, and the cursor of the

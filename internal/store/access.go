@@ -89,7 +89,6 @@ func (tx *Tx) UpdateApp(a access.App) error {
 	if err != nil {
 		return err
 	}
-	delete(tx.listeners, a.Slug)
 	return tx.run(`UPDATE apps SET settings = $2, sealed_key = $3, updated_at = $4 WHERE slug = $1`,
 		a.Slug, text, a.SealedKey, micros(a.UpdatedAt))
 }

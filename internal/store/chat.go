@@ -35,7 +35,36 @@ func (s *Store) Conversation(ctx context.Context, id string) (chat.Conversation,
 
 // Conversation returns a conversation.
 func (tx *Tx) Conversation(id string) (chat.Conversation, bool, error) {
-	return conversation(tx.ctx, tx, id)
+	c, ok := tx.store.known.conversations[id]
+	if !ok {
+		var byBuyer, bySeller int
+		ok, err := row(tx.ctx, tx, `SELECT id, type, post_token, buyer, app, user_id, blocked_by_buyer, blocked_by_seller
+			FROM conversations WHERE id = $1`, []any{id},
+			&c.ID, &c.Type, &c.PostToken, &c.Buyer, &c.App, &c.User, &byBuyer, &bySeller)
+		if err != nil || !ok {
+			return chat.Conversation{}, false, err
+		}
+		c.BlockedByBuyer, c.BlockedBySeller = byBuyer != 0, bySeller != 0
+		learn(&tx.store.known.conversations, id, c)
+	}
+	var err error
+	c.Seller, err = tx.owner(c.PostToken)
+	return c, true, err
+}
+
+// owner returns who owns a post; "" where there is none.
+func (tx *Tx) owner(post string) (owner string, err error) {
+	if post == "" {
+		return "", nil
+	}
+	owner, ok := tx.store.known.owners[post]
+	if !ok {
+		if _, err := row(tx.ctx, tx, `SELECT owner FROM posts WHERE token = $1`, []any{post}, &owner); err != nil {
+			return "", err
+		}
+		learn(&tx.store.known.owners, post, owner)
+	}
+	return owner, nil
 }
 
 // BotConversation returns the id of a user's conversation with an app's bot.
@@ -46,6 +75,8 @@ func (tx *Tx) BotConversation(app, user string) (id string, ok bool, err error) 
 
 // InsertConversation stores a new conversation.
 func (tx *Tx) InsertConversation(c chat.Conversation, now time.Time) error {
+	known := tx.store.known.conversations // which an insertion does not change
+	defer func() { tx.store.known.conversations = known }()
 	return tx.run(`INSERT INTO conversations (id, type, post_token, buyer, app, user_id, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		c.ID, string(c.Type), c.PostToken, c.Buyer, c.App, c.User, micros(now))
 }
@@ -78,11 +109,30 @@ func (tx *Tx) InsertMessage(m chat.Stored) (chat.Stored, bool, error) {
 	n, err := tx.exec(`INSERT INTO messages (event_id, id, conversation, type, user_id, app, sent_at, hash, payload, buttons, media)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING`,
 		m.Event, m.ID, m.Conversation, string(m.Type), m.User, m.App, micros(m.SentAt), m.Hash, string(m.Payload), text(m.Buttons), m.Media)
-	if err != nil || n > 0 {
-		return m, n > 0, err
+	if err != nil {
+		return m, false, err
+	}
+	if n > 0 {
+		return m, true, tx.participate(m.User, m.Conversation)
 	}
 	stored, _, err := tx.Message(m.ID)
 	return stored, false, err
+}
+
+// participate notes that a user has written in a conversation, for the day on
+// which the user's content is erased.
+func (tx *Tx) participate(user, conversation string) error {
+	p := participant{user, conversation}
+	if _, ok := tx.store.known.participants[p]; ok {
+		return nil
+	}
+	known := tx.store.known.participants // which an insertion does not change
+	if err := tx.run(`INSERT INTO participants (user_id, conversation) VALUES ($1, $2) ON CONFLICT DO NOTHING`, user, conversation); err != nil {
+		return err
+	}
+	tx.store.known.participants = known
+	learn(&tx.store.known.participants, p, struct{}{})
+	return nil
 }
 
 func message(ctx context.Context, db querier, id string) (chat.Stored, bool, error) {

@@ -81,33 +81,51 @@ func (s *Store) Record(ctx context.Context, outcomes []delivery.Outcome) error {
 func (tx *Tx) record(o delivery.Outcome) error {
 	now := tx.store.now()
 	made := 0
-	if a := o.Attempt; a != nil {
+	if o.Attempt != nil {
 		made = 1
-		now = a.At.Add(a.Duration)
-		// Numbered by the ledger itself, so that no outcome can stand in the
-		// way of those that share its transaction.
-		if err := tx.run(`INSERT INTO attempts (event_id, app, n, at, duration_us, request, status, answer, error, why, next_at)
-			SELECT d.event_id, d.app, d.attempts + 1, $3, $4, $5, $6, CASE WHEN e.erased_at = 0 THEN $7 END, $8, $9, $10
-			FROM deliveries d JOIN events e ON e.id = d.event_id WHERE d.event_id = $1 AND d.app = $2`,
-			o.ID.Event, o.ID.App, micros(a.At), a.Duration.Microseconds(), a.Request, a.Status, a.Answer, a.Error,
-			a.Why, micros(a.NextAt)); err != nil {
-			return err
-		}
+		now = o.Attempt.At.Add(o.Attempt.Duration)
 	}
 	finished := micros(now)
 	if o.State == delivery.Pending {
 		finished = 0
 	}
 	// What was canceled while it was being sent stays canceled, unless it was
-	// in fact delivered.
-	n, err := tx.exec(`UPDATE deliveries SET state = $3, reason = $4, attempts = attempts + $5, retry = $6, next_at = $7,
+	// in fact delivered. Attempts are numbered by the ledger itself, so that no
+	// outcome can stand in the way of those that share its transaction.
+	n := 0
+	ok, err := row(tx.ctx, tx, `UPDATE deliveries SET state = $3, reason = $4, attempts = attempts + $5, retry = $6, next_at = $7,
 			why = $8, finished_at = $9
-		WHERE event_id = $1 AND app = $2 AND (state = 'pending' OR state = 'canceled' AND $3 = 'delivered')`,
-		o.ID.Event, o.ID.App, string(o.State), o.Reason, made, o.Retry, micros(o.NextAt), o.Why, finished)
-	if err != nil || n > 0 || made == 0 {
+		WHERE event_id = $1 AND app = $2 AND (state = 'pending' OR state = 'canceled' AND $3 = 'delivered') RETURNING attempts`,
+		[]any{o.ID.Event, o.ID.App, string(o.State), o.Reason, made, o.Retry, micros(o.NextAt), o.Why, finished}, &n)
+	if err != nil || made == 0 {
 		return err
 	}
-	return tx.run(`UPDATE deliveries SET attempts = attempts + 1 WHERE event_id = $1 AND app = $2`, o.ID.Event, o.ID.App)
+	if !ok {
+		if ok, err = row(tx.ctx, tx, `UPDATE deliveries SET attempts = attempts + 1 WHERE event_id = $1 AND app = $2 RETURNING attempts`,
+			[]any{o.ID.Event, o.ID.App}, &n); err != nil || !ok {
+			return err
+		}
+	}
+	tx.writes++
+	return tx.insertAttempt(o, n)
+}
+
+// insertAttempt puts an attempt on the log; what was answered to an event that
+// has been erased since is not kept.
+func (tx *Tx) insertAttempt(o delivery.Outcome, n int) error {
+	a, answer := o.Attempt, o.Attempt.Answer
+	if len(answer) > 0 {
+		var erased int64
+		if _, err := row(tx.ctx, tx, `SELECT erased_at FROM events WHERE id = $1`, []any{o.ID.Event}, &erased); err != nil {
+			return err
+		}
+		if erased != 0 {
+			answer = nil
+		}
+	}
+	tx.add(attemptRows, o.ID.Event, o.ID.App, n, micros(a.At), a.Duration.Microseconds(), a.Request, a.Status, answer, a.Error,
+		a.Why, micros(a.NextAt))
+	return nil
 }
 
 // SweepStep implements delivery.Chores. It walks the app's pending deliveries

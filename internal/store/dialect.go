@@ -21,16 +21,23 @@ type dialect struct {
 	folder string // of its migrations
 	goose  goose.Dialect
 	begin  string // starts a transaction that will write
-	read   []string
-	write  []string
-	copy   []string // of a connection that copies the ledger
+	// exclusive: no other process writes to the ledger.
+	exclusive bool
+	// placeholder is the nth parameter of a statement with very many. SQLite
+	// takes "$1" for a name, and looks names up one after another.
+	placeholder func(n int) string
+	read        []string
+	write       []string
+	copy        []string // of a connection that copies the ledger
 }
 
 var sqlite = dialect{
-	driver: "sqlite",
-	folder: "migrations/sqlite",
-	goose:  goose.DialectSQLite3,
-	begin:  "BEGIN IMMEDIATE",
+	driver:      "sqlite",
+	folder:      "migrations/sqlite",
+	goose:       goose.DialectSQLite3,
+	begin:       "BEGIN IMMEDIATE",
+	exclusive:   true, // by the lock on the data directory
+	placeholder: func(int) string { return "?" },
 	write: []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)",

@@ -59,11 +59,16 @@ func (s dated) at(now time.Time) (event.Subscription, time.Time) {
 
 // Subscriptions implements event.Tx.
 func (tx *Tx) Subscriptions(user string, t event.Type, resource string, now, since time.Time) ([]event.Subscription, error) {
-	all, err := rows(tx.ctx, tx, scanSubscription,
-		`SELECT `+subscriptionColumns+subscriptionTables+`
-		WHERE s.user_id = $1 AND s.event_type = $2 AND s.resource IN ('', $3)`, user, string(t), resource)
-	if err != nil {
-		return nil, err
+	wanted := heard{user, t, resource}
+	all, ok := tx.store.known.subscriptions[wanted]
+	if !ok {
+		var err error
+		all, err = rows(tx.ctx, tx, scanSubscription, `SELECT `+subscriptionColumns+subscriptionTables+`
+			WHERE s.user_id = $1 AND s.event_type = $2 AND s.resource IN ('', $3)`, user, string(t), resource)
+		if err != nil {
+			return nil, err
+		}
+		learn(&tx.store.known.subscriptions, wanted, all)
 	}
 	var concerned []event.Subscription
 	for _, d := range all {
@@ -102,9 +107,9 @@ func (tx *Tx) Echo(app string, t event.Type, user string, now time.Time) (wire.O
 	return metadata, err
 }
 
-// Listener implements event.Tx. An app is read once in a group.
+// Listener implements event.Tx.
 func (tx *Tx) Listener(slug string) (event.Listener, error) {
-	if l, ok := tx.listeners[slug]; ok {
+	if l, ok := tx.store.known.listeners[slug]; ok {
 		return l, nil
 	}
 	a, ok, err := tx.App(slug)
@@ -112,7 +117,7 @@ func (tx *Tx) Listener(slug string) (event.Listener, error) {
 		return event.Listener{}, err
 	}
 	l := event.Listener{EventURL: a.EventURL != "", Suspended: a.Status == access.Suspended, HearOwn: a.HearOwnMessages}
-	tx.listeners[slug] = l
+	learn(&tx.store.known.listeners, slug, l)
 	return l, nil
 }
 
@@ -124,13 +129,9 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 			skips++
 		}
 	}
-	if err := tx.insertEvent(e, len(verdicts)-skips, skips); err != nil {
-		return err
-	}
+	tx.insertEvent(e, len(verdicts)-skips, skips)
 	for _, v := range verdicts {
-		if err := tx.insertDelivery(e, v); err != nil {
-			return err
-		}
+		tx.insertDelivery(e, v)
 		if v.State == delivery.Pending {
 			tx.fresh = append(tx.fresh, delivery.Delivery{
 				ID: delivery.ID{Event: e.ID, App: v.App}, Key: e.Key, Grant: v.Grant, Why: delivery.WhyFirst,
@@ -141,18 +142,16 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 	return nil
 }
 
-func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) error {
-	return tx.run(`INSERT INTO events (id, type, order_key, payload, at, deliveries, skips) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		e.ID, string(e.Type), e.Key, string(e.Payload), micros(e.At), deliveries, skips)
+func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) {
+	tx.add(eventRows, e.ID, string(e.Type), e.Key, string(e.Payload), micros(e.At), deliveries, skips)
 }
 
-func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) error {
+func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) {
 	next, why, finished := micros(e.At), delivery.WhyFirst, int64(0)
 	if v.State == delivery.Skipped {
 		next, why, finished = 0, "", micros(e.At)
 	}
-	return tx.run(`INSERT INTO deliveries (event_id, app, slot, grant_id, metadata, state, reason, next_at, why, finished_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+	tx.add(deliveryRows,
 		e.ID, v.App, delivery.Slot(v.App, e.Key), v.Grant, text(v.Metadata), string(v.State), v.Reason, next, why, finished)
 }
 
@@ -164,12 +163,8 @@ func (s *Store) RecordCall(ctx context.Context, e event.Event, o delivery.Outcom
 		if o.ID.Event == 0 {
 			e.ID = tx.NextID()
 			o.ID.Event = e.ID
-			if err := tx.insertEvent(e, 1, 0); err != nil {
-				return err
-			}
-			if err := tx.insertDelivery(e, event.Verdict{App: o.ID.App, State: delivery.Pending}); err != nil {
-				return err
-			}
+			tx.insertEvent(e, 1, 0)
+			tx.insertDelivery(e, event.Verdict{App: o.ID.App, State: delivery.Pending})
 		} else if err := tx.run(`UPDATE deliveries SET state = 'pending' WHERE event_id = $1 AND app = $2`, o.ID.Event, o.ID.App); err != nil {
 			return err
 		}

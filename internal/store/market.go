@@ -127,7 +127,8 @@ func (tx *Tx) PutTransaction(t market.Transaction, event int64, now time.Time) e
 func (tx *Tx) EraseStep(user string, now time.Time) (events []int64, done bool, err error) {
 	// What the user wrote, and the private conversations with bots whole.
 	for _, q := range []string{
-		`SELECT event_id FROM messages WHERE user_id = $1 AND erased_at = 0 LIMIT $2`,
+		`SELECT m.event_id FROM participants p JOIN messages m ON m.conversation = p.conversation
+			WHERE p.user_id = $1 AND m.user_id = $1 AND m.erased_at = 0 LIMIT $2`,
 		`SELECT m.event_id FROM conversations c JOIN messages m ON m.conversation = c.id
 			WHERE c.user_id = $1 AND c.type = 'BOT' AND m.erased_at = 0 LIMIT $2`,
 	} {
@@ -146,9 +147,14 @@ func (tx *Tx) EraseStep(user string, now time.Time) (events []int64, done bool, 
 	if len(events) > 0 {
 		return events, false, nil
 	}
-	n, err := tx.exec(`DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE user_id = $1 ORDER BY id LIMIT $2)`, user, eraseBatch)
-	if err != nil || n > 0 {
-		return nil, false, err
+	for _, q := range []string{
+		`DELETE FROM notifications WHERE id IN (SELECT id FROM notifications WHERE user_id = $1 ORDER BY id LIMIT $2)`,
+		`DELETE FROM participants WHERE user_id = $1 AND conversation IN
+			(SELECT conversation FROM participants WHERE user_id = $1 ORDER BY conversation LIMIT $2)`,
+	} {
+		if n, err := tx.exec(q, user, eraseBatch); err != nil || n > 0 {
+			return nil, false, err
+		}
 	}
 	events, err = rows(tx.ctx, tx, scanID, `SELECT id FROM events WHERE order_key = $1 AND erased_at = 0
 		AND type IN ('SESSION_INITIALIZATION', 'DYNAMIC_ACTION') ORDER BY id LIMIT $2`, event.CallKey(user), eraseBatch)

@@ -65,26 +65,44 @@ func (s *statements) close() {
 	}
 }
 
+// written is a statement of the writer's connection.
+type written struct {
+	*sql.Stmt
+	effect
+}
+
 // prepared returns a statement on the writer's connection.
-func (s *Store) prepared(ctx context.Context, q string) (statement, error) {
-	if st, ok := s.written[q]; ok {
-		return st, nil
+func (s *Store) prepared(ctx context.Context, q string) (*written, error) {
+	if w, ok := s.written[q]; ok {
+		return w, nil
 	}
 	st, err := s.writing.PrepareContext(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("prepare: %w", err)
 	}
-	s.written[q] = st
-	return st, nil
+	w := &written{st, effectOf(q)}
+	s.written[q] = w
+	return w, nil
 }
 
+// prepared returns a statement that sees what the transaction has written.
 func (tx *Tx) prepared(ctx context.Context, q string) (statement, error) {
-	return tx.store.prepared(ctx, q)
+	w, err := tx.store.prepared(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.flush(w.sees); err != nil {
+		return nil, err
+	}
+	for _, table := range w.changes {
+		tx.store.known.forget(table)
+	}
+	return w, nil
 }
 
 // exec runs a statement that changes something and returns how many rows did.
 func (tx *Tx) exec(q string, args ...any) (int64, error) {
-	st, err := tx.store.prepared(tx.ctx, q)
+	st, err := tx.prepared(tx.ctx, q)
 	if err != nil {
 		return 0, err
 	}

@@ -57,8 +57,11 @@ type Store struct {
 
 	reading statements
 	writing *sql.Conn
-	written map[string]*sql.Stmt // of the writer's connection; used by the writer only
-	lastID  int64                // used by the writer only
+	// Used by the writer only:
+	written map[string]*written // statements of its connection
+	bulks   map[bulkSize]*written
+	known   known
+	lastID  int64
 
 	queue     chan *write
 	stop      chan struct{}
@@ -73,7 +76,7 @@ type Store struct {
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{
 		dialect: sqlite, path: filepath.Join(o.Dir, cmp.Or(o.File, file)), now: o.Now, log: o.Log,
-		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}), written: map[string]*sql.Stmt{},
+		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}), written: map[string]*written{}, bulks: map[bulkSize]*written{},
 		committed: func([]delivery.Delivery) {}, fed: func() {},
 	}
 	if s.now == nil {

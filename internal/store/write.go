@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 
 	"github.com/openkenar/openkenar/internal/delivery"
-	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/status"
 )
 
@@ -100,7 +99,10 @@ func (s *Store) finish(group []*write, err error) {
 
 // commit runs a group in one transaction.
 func (s *Store) commit(ctx context.Context, group []*write) error {
-	tx := &Tx{store: s, ctx: ctx, listeners: map[string]event.Listener{}}
+	tx := &Tx{store: s, ctx: ctx, gathered: map[*bulkKind][]any{}}
+	if !s.dialect.exclusive {
+		s.known.forgetAll()
+	}
 	if err := s.control(ctx, s.dialect.begin); err != nil {
 		return unavailable("begin", err)
 	}
@@ -110,20 +112,21 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		if w.err == nil || tx.writes == before && status.KindOf(w.err) != status.Internal {
 			continue
 		}
-		// The engine may have rolled back by itself (a full disk); then this
-		// fails, and the next BEGIN tells whether all is well again.
-		_ = s.control(ctx, "ROLLBACK")
+		s.rollback(ctx)
 		if len(group) == 1 {
 			return w.err
 		}
 		return errSpoilt
 	}
-	if err := tx.number(); err != nil {
-		_ = s.control(ctx, "ROLLBACK")
-		return unavailable("number the feed", err)
+	if err := tx.finish(); err != nil {
+		s.rollback(ctx)
+		if len(group) == 1 {
+			return unavailable("write", err)
+		}
+		return errSpoilt
 	}
 	if err := s.control(ctx, "COMMIT"); err != nil {
-		_ = s.control(ctx, "ROLLBACK")
+		s.rollback(ctx)
 		return unavailable("commit", err)
 	}
 	if len(tx.fresh) > 0 {
@@ -133,6 +136,21 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		s.fed()
 	}
 	return nil
+}
+
+// rollback undoes a transaction. The engine may have done so by itself (a full
+// disk); then this fails, and the next BEGIN tells whether all is well again.
+func (s *Store) rollback(ctx context.Context) {
+	s.known.forgetAll()
+	_ = s.control(ctx, "ROLLBACK")
+}
+
+// finish writes what the group has gathered.
+func (tx *Tx) finish() error {
+	if err := tx.flush(bulkKinds); err != nil {
+		return err
+	}
+	return tx.number()
 }
 
 // unavailable is the error of storage that fails. Failure policy: nothing was
@@ -168,8 +186,8 @@ type Tx struct {
 	writes int             // statements that may have changed something
 	fresh  []delivery.Delivery
 
+	gathered  map[*bulkKind][]any // rows to be written, one value after another
 	published []published
-	listeners map[string]event.Listener // read in this group
 }
 
 // NextID returns the next time-ordered id.

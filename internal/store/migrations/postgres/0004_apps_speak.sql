@@ -4,7 +4,7 @@ ALTER TABLE messages ADD COLUMN type TEXT NOT NULL DEFAULT 'TEXT';
 ALTER TABLE messages ADD COLUMN app TEXT NOT NULL DEFAULT ''; -- that sent it, for the user or as its bot
 ALTER TABLE messages ADD COLUMN buttons TEXT;
 ALTER TABLE messages ADD COLUMN media TEXT NOT NULL DEFAULT '';
-CREATE INDEX messages_text ON messages (conversation, event_id) WHERE erased_at = 0 AND type = 'TEXT';
+
 CREATE INDEX messages_media ON messages (media) WHERE media <> '' AND erased_at = 0;
 
 CREATE TABLE notifications (

@@ -1,0 +1,13 @@
+-- +goose Up
+-- Who has written where: what an erasure starts from. An index of the messages
+-- by user would cost each of them a page of its own.
+CREATE TABLE participants (
+  user_id      TEXT NOT NULL,
+  conversation TEXT NOT NULL,
+  PRIMARY KEY (user_id, conversation)
+) WITHOUT ROWID;
+INSERT INTO participants (user_id, conversation) SELECT DISTINCT user_id, conversation FROM messages;
+DROP INDEX messages_user;
+
+-- +goose Down
+SELECT 1;
