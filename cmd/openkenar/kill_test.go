@@ -90,20 +90,34 @@ type marketplace struct{ base, key string }
 
 // post makes a call; ok is false when the program was killed meanwhile.
 func (m marketplace) post(ctx context.Context, path, contentType string, body []byte) (answer []byte, ok bool) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, m.base+"/host/v1"+path, bytes.NewReader(body))
+	req, err := m.request(ctx, http.MethodPost, path, bytes.NewReader(body))
 	if err != nil {
 		return nil, false
 	}
-	req.Header.Set("Authorization", "Bearer "+m.key)
 	req.Header.Set("Content-Type", contentType)
+	answer, status, err := call(req)
+	return answer, err == nil && status == http.StatusOK
+}
+
+func (m marketplace) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, m.base+"/host/v1"+path, body)
+	if err == nil {
+		req.Header.Set("Authorization", "Bearer "+m.key)
+	}
+	return req, err
+}
+
+// call makes a call of the program. When that is killed meanwhile, there is an
+// error, also where a part of the answer has come.
+func call(req *http.Request) (answer []byte, status int, err error) {
 	client := &http.Client{}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, false
+		return nil, 0, err
 	}
 	defer resp.Body.Close()
 	answer, err = io.ReadAll(resp.Body)
-	return answer, err == nil && resp.StatusCode == http.StatusOK
+	return answer, resp.StatusCode, err
 }
 
 // counter is the app: it answers every webhook with 200 and counts.
@@ -252,14 +266,8 @@ func prepare(t *testing.T, p *process, host marketplace) {
 	}
 	req.Header.Set("X-API-Key", p.dev.App.APIKey)
 	req.Header.Set("Authorization", "Bearer "+p.dev.Users.Seller.AccessToken)
-	client := &http.Client{}
-	resp, err := client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("subscribe: %d", resp.StatusCode)
+	if answer, status, err := call(req); err != nil || status != http.StatusOK {
+		t.Fatalf("subscribe: %v: %d %s", err, status, answer)
 	}
 }
 

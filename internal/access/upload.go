@@ -19,7 +19,10 @@ type UploadToken struct {
 	App       string
 	Key       int64
 	ExpiresAt time.Time
-	Revoked   bool // the key was
+
+	// Of the key, read with the token.
+	Revoked     bool
+	Permissions []Permission
 }
 
 // IssueUploadToken makes an upload token and returns its text.
@@ -49,10 +52,13 @@ func (a *Access) UploadToken(ctx context.Context, text string) (App, error) {
 		return refuse("the upload token has expired")
 	}
 	app, err := a.App(ctx, t.App)
-	if err == nil && app.Status == Suspended {
-		err = status.New(status.PermissionDenied, "the app is suspended")
+	if err != nil {
+		return App{}, err
 	}
-	return app, err
+	if app.Status == Suspended {
+		return App{}, status.New(status.PermissionDenied, "the app is suspended")
+	}
+	return app, Key{Permissions: t.Permissions, AppPermissions: app.Permissions}.May(UploadMedia)
 }
 
 // SignLink adds to a path an end and a signature, so that it can be given to

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/wire"
@@ -190,6 +191,31 @@ func checkType(declared string, types []string) error {
 	}
 	return nil
 }
+
+// patience is how long the reader of an answer may take to take more of it.
+const patience = 30 * time.Second
+
+// Patient gives the reader of a long answer time for each part of it, and no
+// more: one that stands still is let go.
+func Patient(w http.ResponseWriter) http.ResponseWriter {
+	return patient{w, http.NewResponseController(w)}
+}
+
+type patient struct {
+	http.ResponseWriter
+	control *http.ResponseController
+}
+
+// Write implements io.Writer.
+func (p patient) Write(b []byte) (int, error) {
+	if err := p.control.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	return p.ResponseWriter.Write(b)
+}
+
+// Unwrap lets a ResponseController through.
+func (p patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
 // Decode reads the JSON body of a call into the struct that v points to.
 func Decode(r *http.Request, v any) error {

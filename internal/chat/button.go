@@ -2,6 +2,7 @@ package chat
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/openkenar/openkenar/internal/status"
@@ -39,8 +40,17 @@ type Action struct {
 }
 
 // Check refuses an action that is not exactly one, or one that cannot be
-// carried out.
-func (a Action) Check(field string) error {
+// carried out. Of clients that send every field they know, the empty ones
+// beside a used one are dropped.
+func (a *Action) Check(field string) error {
+	pages := []**PostRef{&a.PostPage, &a.PostManagePage}
+	used := a.DirectLink != "" || a.ServerLink != nil || a.DynamicAction != nil ||
+		slices.ContainsFunc(pages, func(p **PostRef) bool { return *p != nil && (*p).Token != "" })
+	for _, p := range pages {
+		if used && *p != nil && (*p).Token == "" {
+			*p = nil
+		}
+	}
 	kinds := []struct {
 		name  string
 		given bool
@@ -86,7 +96,7 @@ type Button struct {
 	IconName string `json:"icon_name,omitempty"` // the older name of Icon
 }
 
-func (b Button) check(field string) error {
+func (b *Button) check(field string) error {
 	if b.Caption == "" && b.Icon == "" && b.IconName == "" {
 		return status.New(status.Invalid, "%s.caption: missing or empty, and there is no icon either", field)
 	}
@@ -120,8 +130,8 @@ func (k *Keyboard) check(field string) error {
 		if len(row.Buttons) > maxColumns {
 			return status.New(status.Invalid, "%s: %d buttons, want at most %d", in, len(row.Buttons), maxColumns)
 		}
-		for j, b := range row.Buttons {
-			if err := b.check(fmt.Sprintf("%s[%d]", in, j)); err != nil {
+		for j := range row.Buttons {
+			if err := row.Buttons[j].check(fmt.Sprintf("%s[%d]", in, j)); err != nil {
 				return err
 			}
 		}
@@ -163,7 +173,7 @@ type Item struct {
 	Action Action `json:"action"`
 }
 
-func (i Item) check(field string) error {
+func (i *Item) check(field string) error {
 	if n := utf8.RuneCountInString(i.Title); n < minTitle || n > maxTitle {
 		return status.New(status.Invalid, "%s.title: %d characters, want %d to %d", field, n, minTitle, maxTitle)
 	}
@@ -179,8 +189,8 @@ func (l Items) check(field string) error {
 	if len(l.Items) > maxItems {
 		return status.New(status.Invalid, "%s.items: %d buttons, want at most %d", field, len(l.Items), maxItems)
 	}
-	for i, item := range l.Items {
-		if err := item.check(fmt.Sprintf("%s.items[%d]", field, i)); err != nil {
+	for i := range l.Items {
+		if err := l.Items[i].check(fmt.Sprintf("%s.items[%d]", field, i)); err != nil {
 			return err
 		}
 	}

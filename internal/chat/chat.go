@@ -128,7 +128,7 @@ type Chat struct {
 	media  *Media
 	now    func() time.Time
 	erase  func(ctx context.Context, event int64) error
-	feed   feed
+	feed   *Feed
 }
 
 // Options of a Chat.
@@ -149,7 +149,9 @@ func New(o Options) (*Chat, error) {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Chat{store: o.Store, access: o.Access, media: o.Media, now: o.Now, erase: o.Erase, feed: newFeed()}, nil
+	c := &Chat{store: o.Store, access: o.Access, media: o.Media, now: o.Now, erase: o.Erase}
+	c.feed = newFeed(c)
+	return c, nil
 }
 
 // NoConversation is the error for a conversation that is not there.

@@ -45,41 +45,48 @@ type FeedItem struct {
 	Notification *Notification `json:"notification,omitempty"`
 }
 
-// feed wakes those who wait for its next item.
-type feed struct {
-	mu     *sync.Mutex
-	grown  chan struct{} // closed when an item was added
+// Feed is what apps did and the marketplace has to show, in the order of
+// commits.
+type Feed struct {
+	chat   *Chat
+	close  sync.Once
 	closed chan struct{} // closed when nobody shall wait any more
+
+	mu    sync.Mutex
+	grown chan struct{} // closed when an item was added
 }
 
-func newFeed() feed {
-	return feed{mu: &sync.Mutex{}, grown: make(chan struct{}), closed: make(chan struct{})}
+func newFeed(c *Chat) *Feed {
+	return &Feed{chat: c, closed: make(chan struct{}), grown: make(chan struct{})}
 }
 
-// FeedGrown wakes those who wait for the feed.
-func (c *Chat) FeedGrown() {
-	c.feed.mu.Lock()
-	defer c.feed.mu.Unlock()
-	close(c.feed.grown)
-	c.feed.grown = make(chan struct{})
+// Feed returns the feed.
+func (c *Chat) Feed() *Feed { return c.feed }
+
+// Grown wakes those who wait for the feed.
+func (f *Feed) Grown() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.grown)
+	f.grown = make(chan struct{})
 }
 
-// CloseFeed answers those who wait for the feed, and lets nobody wait again.
-func (c *Chat) CloseFeed() { close(c.feed.closed) }
+// Close answers those who wait for the feed, and lets nobody wait again.
+func (f *Feed) Close() { f.close.Do(func() { close(f.closed) }) }
 
-// FeedClosed is closed when nobody shall wait for the feed any more.
-func (c *Chat) FeedClosed() <-chan struct{} { return c.feed.closed }
+// Closed is closed when nobody shall wait for the feed any more.
+func (f *Feed) Closed() <-chan struct{} { return f.closed }
 
-func (f *feed) growing() <-chan struct{} {
+func (f *Feed) growing() <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.grown
 }
 
-// Feed returns what apps did after a cursor, a page of it, and the cursor to go
-// on from. Where there is nothing yet it waits for the next item, but no longer
-// than wait.
-func (c *Chat) Feed(ctx context.Context, cursor string, wait time.Duration) ([]FeedItem, string, error) {
+// After returns what apps did after a cursor, a page of it, and the cursor to
+// go on from. Where there is nothing yet it waits for the next item, but no
+// longer than wait.
+func (f *Feed) After(ctx context.Context, cursor string, wait time.Duration) ([]FeedItem, string, error) {
 	after, err := event.ParseCursor(cursor)
 	if err != nil {
 		return nil, "", err
@@ -89,12 +96,12 @@ func (c *Chat) Feed(ctx context.Context, cursor string, wait time.Duration) ([]F
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	for {
-		grown := c.feed.growing() // before the ledger is read, so that nothing is missed in between
-		entries, err := c.store.Feed(ctx, after, event.Page)
+		grown := f.growing() // before the ledger is read, so that nothing is missed in between
+		entries, err := f.chat.store.Feed(ctx, after, event.Page)
 		if err != nil {
 			return nil, "", err
 		}
-		items, err := c.items(entries)
+		items, err := f.chat.items(entries)
 		if n := len(entries); n > 0 {
 			after = entries[n-1].Number
 		}
@@ -109,7 +116,7 @@ func (c *Chat) Feed(ctx context.Context, cursor string, wait time.Duration) ([]F
 		case <-look.C:
 		case <-enough.C:
 			return items, strconv.FormatInt(after, 10), nil
-		case <-c.feed.closed:
+		case <-f.closed:
 			return items, strconv.FormatInt(after, 10), nil
 		case <-ctx.Done():
 			return nil, "", ctx.Err()

@@ -1,8 +1,10 @@
 package chat
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"image"
@@ -27,9 +29,14 @@ import (
 const (
 	// keepUnsent is how long media waits for a message that carries it.
 	keepUnsent = 24 * time.Hour
-	// linkLife is how long a link to media works: longer than the last retry of
-	// a webhook. The host API gives a fresh one each time.
-	linkLife = 7 * 24 * time.Hour
+	// linkLife is how long a link to media works: longer than a webhook usually
+	// waits to be sent. The host API gives a fresh one each time.
+	linkLife = 30 * 24 * time.Hour
+	// maxUnsent is how much of one app may wait to be sent, in bytes: the disk is
+	// everybody's.
+	maxUnsent = 512 << 20
+	// maxUploads is how many uploads of one app may be under way.
+	maxUploads = 8
 	// sniffed is how much of a file decides what it is, in bytes.
 	sniffed    = 1 << 20
 	sweepEvery = 10 * time.Minute // for media that nobody needs
@@ -101,6 +108,8 @@ func (u Upload) content(link string) (MessageType, Content) {
 // MediaStore is the ledger as media needs it.
 type MediaStore interface {
 	InsertUpload(ctx context.Context, u Upload) error
+	// UnsentBytes returns the size of an app's uploads that no message carries.
+	UnsentBytes(ctx context.Context, app string) (int64, error)
 	// StoredUpload returns an upload that has not gone.
 	StoredUpload(ctx context.Context, id string) (u Upload, ok bool, err error)
 	// GoneUploads lets uploads from before a moment go that no message carries,
@@ -117,23 +126,27 @@ type Media struct {
 	o    MediaOptions
 	stop context.CancelFunc
 	wg   sync.WaitGroup
+
+	mu   sync.Mutex
+	busy map[string]int // uploads under way, by app
 }
 
 // MediaOptions of Media.
 type MediaOptions struct {
 	Store MediaStore
 	Dir   string // made when missing
-	// Link makes a URL path with an end into an absolute URL that cannot be
-	// changed; Access checks it when it comes back.
+	// Link makes of a path and an end an absolute URL that cannot be changed.
 	Link func(path string, expires time.Time) string
-	Now  func() time.Time // default time.Now
-	Log  *slog.Logger     // default: discard
+	// SyncDir makes sure that a directory's entries are on disk.
+	SyncDir func(dir string) error
+	Now     func() time.Time // default time.Now
+	Log     *slog.Logger     // default: discard
 }
 
 // NewMedia opens the directory of media.
 func NewMedia(o MediaOptions) (*Media, error) {
-	if o.Store == nil || o.Dir == "" || o.Link == nil {
-		return nil, errors.New("chat: Store, Dir and Link are needed")
+	if o.Store == nil || o.Dir == "" || o.Link == nil || o.SyncDir == nil {
+		return nil, errors.New("chat: Store, Dir, Link and SyncDir are needed")
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -141,12 +154,15 @@ func NewMedia(o MediaOptions) (*Media, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	mimetype.SetLimit(sniffed)
-	m := &Media{o: o, stop: func() {}}
+	mimetype.SetLimit(sniffed) // of the whole process; nobody else asks
+	m := &Media{o: o, stop: func() {}, busy: map[string]int{}}
 	if err := os.RemoveAll(m.file(unfinished)); err != nil { // of an earlier process
 		return nil, err
 	}
-	return m, os.MkdirAll(m.file(unfinished), 0o700)
+	if err := os.MkdirAll(m.file(unfinished), 0o700); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // MediaPath is where the media with an id is served.
@@ -158,11 +174,28 @@ func (m *Media) link(id string) string {
 
 func (m *Media) file(id string) string { return filepath.Join(m.o.Dir, id) }
 
+// Receipt is an upload as it comes.
+type Receipt struct {
+	App     string
+	Kind    MediaKind
+	Name    string
+	Content io.Reader
+	// Still is asked once all has come: an upload takes its time, and the right
+	// to it may have been taken away.
+	Still func() error
+}
+
 // Save keeps what an app uploads: it goes to disk as it comes, and is judged
-// there by its content. Errors: TooLarge, Invalid for content of another type.
-func (m *Media) Save(ctx context.Context, app string, k MediaKind, name string, content io.Reader) (Upload, error) {
-	of := kinds[k]
-	u := Upload{ID: uuid.NewString(), App: app, Kind: k, Name: cleanName(name), CreatedAt: m.o.Now()}
+// there by its content. Errors: TooLarge, Invalid for content of another type,
+// ResourceExhausted where the app has too much that it does not send.
+func (m *Media) Save(ctx context.Context, r Receipt) (_ Upload, err error) {
+	leave, err := m.enter(ctx, r.App)
+	if err != nil {
+		return Upload{}, err
+	}
+	defer leave()
+	of := kinds[r.Kind]
+	u := Upload{ID: uuid.NewString(), App: r.App, Kind: r.Kind, Name: cleanName(r.Name), CreatedAt: m.o.Now()}
 	temp, err := os.OpenFile(filepath.Join(m.file(unfinished), u.ID), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return u, err
@@ -171,8 +204,11 @@ func (m *Media) Save(ctx context.Context, app string, k MediaKind, name string, 
 		_ = temp.Close()
 		_ = os.Remove(temp.Name()) // no longer there when all went well
 	}()
-	if u.SizeBytes, err = io.Copy(temp, io.LimitReader(content, of.limit+1)); err != nil {
-		return u, status.Wrap(status.Invalid, err, "file: it broke off after %d bytes", u.SizeBytes)
+	from := &source{Reader: io.LimitReader(r.Content, of.limit+1)}
+	if u.SizeBytes, err = io.Copy(temp, from); from.err != nil {
+		return u, status.Wrap(status.Invalid, from.err, "file: it broke off after %d bytes", u.SizeBytes)
+	} else if err != nil {
+		return u, err
 	}
 	if u.SizeBytes > of.limit {
 		return u, status.New(status.TooLarge, "file: more than %d bytes", of.limit)
@@ -180,14 +216,57 @@ func (m *Media) Save(ctx context.Context, app string, k MediaKind, name string, 
 	if err := u.judge(temp, of); err != nil {
 		return u, err
 	}
-	if err := temp.Sync(); err != nil {
+	if err := errors.Join(temp.Sync(), r.Still()); err != nil {
 		return u, err
 	}
 	// The row first: a crash in between leaves a row that goes by itself.
 	if err := m.o.Store.InsertUpload(ctx, u); err != nil {
 		return u, err
 	}
-	return u, os.Rename(temp.Name(), m.file(u.ID))
+	if err := os.Rename(temp.Name(), m.file(u.ID)); err != nil {
+		return u, err
+	}
+	return u, m.o.SyncDir(m.o.Dir)
+}
+
+// source is a reader that tells its own errors from those of the writer.
+type source struct {
+	io.Reader
+	err error
+}
+
+// Read implements io.Reader.
+func (s *source) Read(b []byte) (int, error) {
+	n, err := s.Reader.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+// enter lets an app upload something if it has not its share already.
+func (m *Media) enter(ctx context.Context, app string) (leave func(), err error) {
+	unsent, err := m.o.Store.UnsentBytes(ctx, app)
+	if err != nil {
+		return nil, err
+	}
+	if unsent >= maxUnsent {
+		return nil, status.Later(time.Hour, "%d bytes of the app's uploads wait to be sent, want at most %d; send them, or let them go after %d hours",
+			unsent, maxUnsent, keepUnsent/time.Hour)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.busy[app] >= maxUploads {
+		return nil, status.Later(time.Second, "%d uploads of the app are under way already", maxUploads)
+	}
+	m.busy[app]++
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if m.busy[app]--; m.busy[app] == 0 {
+			delete(m.busy, app)
+		}
+	}, nil
 }
 
 // judge finds out what the content is.
@@ -201,7 +280,13 @@ func (u *Upload) judge(content io.ReadSeeker, of kind) error {
 		return err
 	}
 	found := mimetype.Detect(head)
-	if u.MIME = found.String(); !mimetype.EqualsAny(u.MIME, of.types...) {
+	switch u.MIME = found.String(); {
+	case found.Is("application/x-ole-storage"):
+		u.MIME = cmp.Or(oleType(content, head), u.MIME)
+	case found.Is("video/mp4") && of.as == Voice && onlySound(content):
+		u.MIME = "audio/mp4" // many recorders call it so
+	}
+	if !mimetype.EqualsAny(u.MIME, of.types...) {
 		return status.New(status.Invalid, "file: its content is %s, want %s", u.MIME, of.names)
 	}
 	if of.as != Image {
@@ -216,6 +301,70 @@ func (u *Upload) judge(content io.ReadSeeker, of kind) error {
 	}
 	u.HeightPx, u.WidthPx = int64(size.Height), int64(size.Width)
 	return nil
+}
+
+// oleType finds out what kind of document an OLE file is (MS-CFB, 2.2 and
+// 2.6), whose directory may stand anywhere in it.
+func oleType(content io.ReadSeeker, head []byte) string {
+	const smallest, directory = 512, 4096
+	if len(head) < smallest {
+		return ""
+	}
+	shift := binary.LittleEndian.Uint16(head[0x1e:])
+	sector := int64(binary.LittleEndian.Uint32(head[0x30:]))
+	if shift != 9 && shift != 12 {
+		return ""
+	}
+	if _, err := content.Seek((sector+1)<<shift, io.SeekStart); err != nil {
+		return ""
+	}
+	entries, err := io.ReadAll(io.LimitReader(content, directory))
+	if err != nil {
+		return ""
+	}
+	for name, mime := range map[string]string{
+		"WordDocument": "application/msword", "Workbook": "application/vnd.ms-excel", "PowerPoint Document": "application/vnd.ms-powerpoint",
+	} {
+		if bytes.Contains(entries, utf16Of(name)) {
+			return mime
+		}
+	}
+	return ""
+}
+
+// utf16Of is ASCII text as OLE writes it.
+func utf16Of(text string) []byte {
+	var b []byte
+	for i := range len(text) {
+		b = append(b, text[i], 0)
+	}
+	return b
+}
+
+// onlySound says whether an MP4 has a track of sound and none of pictures (ISO
+// 14496-12, 8.4.3). A voice is small enough to be read whole.
+func onlySound(content io.ReadSeeker) bool {
+	if _, err := content.Seek(0, io.SeekStart); err != nil {
+		return false
+	}
+	b, err := io.ReadAll(content)
+	if err != nil {
+		return false
+	}
+	sound := false
+	for {
+		_, rest, found := bytes.Cut(b, []byte("hdlr"))
+		if !found || len(rest) < 12 {
+			return sound
+		}
+		switch string(rest[8:12]) {
+		case "vide":
+			return false
+		case "soun":
+			sound = true
+		}
+		b = rest
+	}
 }
 
 // cleanName is a file name without a path, without what no name holds, and not
@@ -280,13 +429,16 @@ func (m *Media) sweep(ctx context.Context) error {
 		if err != nil || len(ids) == 0 {
 			return err
 		}
+		var removed []string
 		for _, id := range ids {
-			if err := os.Remove(m.file(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("remove media %s: %w", id, err)
+			if e := os.Remove(m.file(id)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+				err = errors.Join(err, e)
+				continue
 			}
+			removed = append(removed, id)
 		}
-		if err := m.o.Store.ForgetUploads(ctx, ids); err != nil {
-			return err
+		if err := errors.Join(err, m.o.Store.ForgetUploads(ctx, removed)); err != nil {
+			return fmt.Errorf("remove media: %w", err)
 		}
 	}
 }

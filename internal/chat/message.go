@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -36,7 +35,6 @@ const (
 // Limits of a message.
 const (
 	maxText = 4096 // characters
-	maxLink = 2048 // bytes
 	maxName = 255  // characters of a file's or a contact's name
 )
 
@@ -170,11 +168,8 @@ func firstError(errs ...error) error {
 }
 
 func checkLink(field, link string) error {
-	if len(link) > maxLink {
-		return status.New(status.Invalid, "%s: %d bytes, want at most %d", field, len(link), maxLink)
-	}
-	if u, err := url.Parse(link); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return status.New(status.Invalid, "%s: not an absolute http or https URL", field)
+	if _, err := wire.Page(link); err != nil {
+		return status.New(status.Invalid, "%s: %s", field, err)
 	}
 	return nil
 }

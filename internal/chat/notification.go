@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/openkenar/openkenar/internal/access"
@@ -36,7 +37,7 @@ type NewNotification struct {
 
 // Check refuses what cannot be a notification.
 func (n NewNotification) Check() error {
-	if n.Message == "" {
+	if strings.TrimSpace(n.Message) == "" {
 		return status.New(status.Invalid, "message: missing or empty")
 	}
 	if n.Target == "" {
@@ -175,5 +176,9 @@ func (c *Chat) NotificationButton(ctx context.Context, user, id string, n int) (
 	if n < 0 || n >= len(shown.Buttons.Items) {
 		return Click{}, status.New(status.NotFound, "notification %q has no button %d; they count from 0", id, n)
 	}
-	return Click{App: notice.App, Action: shown.Buttons.Items[n].Action, Post: notice.Post}, nil
+	click := Click{App: notice.App, Action: shown.Buttons.Items[n].Action, Post: notice.Post}
+	if click.Post != "" {
+		click.Side = Seller // it went to the post's owner
+	}
+	return click, nil
 }

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,7 +62,7 @@ func (c Carried) check(field, text string) error {
 		}
 	}
 	switch {
-	case text == "" && c.Media == "":
+	case strings.TrimSpace(text) == "" && c.Media == "":
 		return status.New(status.Invalid, "%s: missing or empty, and there is no media_token either", field)
 	case text != "" && c.Media != "":
 		return status.New(status.Invalid, "%s, media_token: a message carries one of them, not both", field)
@@ -72,7 +73,9 @@ func (c Carried) check(field, text string) error {
 	}
 }
 
-// content is what the message carries, its media looked up.
+// content is what a message of an app carries, its media looked up. It changes
+// nothing, so that a refusal costs the writes that share the transaction
+// nothing.
 func (c *Chat) content(tx Tx, app, text string, carried Carried) (MessageType, Content, error) {
 	if carried.Media == "" {
 		return Text, Content{Text: text}, nil
@@ -82,19 +85,22 @@ func (c *Chat) content(tx Tx, app, text string, carried Carried) (MessageType, C
 	case err != nil:
 		return "", Content{}, err
 	case !ok || u.App != app:
-		return "", Content{}, status.New(status.Invalid, "media_token: unknown; upload the media first, and send it within %s", keepUnsent)
+		return "", Content{}, status.New(status.Invalid, "media_token: unknown; upload the media, and send it within %d hours", keepUnsent/time.Hour)
 	}
 	t, content := u.content(c.media.link(u.ID))
 	if carried.Type != "" && carried.Type != Text && carried.Type != t {
 		return "", Content{}, status.New(status.Invalid, "type: %s, but the media is %s", carried.Type, t)
 	}
-	return t, content, tx.KeepUpload(u.ID)
+	return t, content, nil
 }
 
 // Send says something for the token's user in a conversation on a post. Errors:
 // PermissionDenied without the scope or where the user takes no part, NotFound,
 // Invalid, FailedPrecondition when the other side has blocked the user.
 func (c *Chat) Send(ctx context.Context, t access.Token, conversation string, m SideMessage) error {
+	if err := wire.CheckID("conversation_id", conversation); err != nil {
+		return err
+	}
 	return c.store.Write(ctx, func(tx Tx) error {
 		conv, ok, err := tx.Conversation(conversation)
 		if err != nil {
@@ -120,8 +126,12 @@ func (c *Chat) Send(ctx context.Context, t access.Token, conversation string, m 
 		if err := alive(tx, t, c.now()); err != nil {
 			return err
 		}
+		typ, content, err := c.content(tx, t.App, m.Text, m.Carried)
+		if err != nil {
+			return err
+		}
 		return c.say(tx, conv, said{
-			app: t.App, user: t.User, side: side, text: m.Text, carried: m.Carried,
+			app: t.App, user: t.User, side: side, typ: typ, content: content, media: m.Media,
 			keyboards: Keyboards{Sender: m.Sender.orNil(), Receiver: m.Receiver.orNil()},
 		})
 	})
@@ -155,20 +165,17 @@ type said struct {
 	app       string
 	user      string
 	side      Side
-	text      string
-	carried   Carried
+	typ       MessageType
+	content   Content
+	media     string
 	keyboards Keyboards
 }
 
 // say stores what an app says, makes its event, and puts it on the feed.
 func (c *Chat) say(tx Tx, conv Conversation, s said) error {
-	typ, content, err := c.content(tx, s.app, s.text, s.carried)
-	if err != nil {
-		return err
-	}
 	now := c.now()
 	m, err := conv.message(s.side, payload{
-		ID: uuid.NewString(), Sender: sender{Type: Bot}, Type: typ, SentAt: now.UnixMicro(), Content: content,
+		ID: uuid.NewString(), Sender: sender{Type: Bot}, Type: s.typ, SentAt: now.UnixMicro(), Content: s.content,
 	})
 	if err != nil {
 		return err
@@ -178,7 +185,12 @@ func (c *Chat) say(tx Tx, conv Conversation, s said) error {
 			return err
 		}
 	}
-	m.User, m.App, m.Media, m.Hash, m.Event = s.user, s.app, s.carried.Media, []byte{}, tx.NextID()
+	m.User, m.App, m.Media, m.Hash, m.Event = s.user, s.app, s.media, []byte{}, tx.NextID()
+	if s.media != "" {
+		if err := tx.KeepUpload(s.media); err != nil {
+			return err
+		}
+	}
 	if _, _, err := tx.InsertMessage(m); err != nil { // the id is new: nothing to compare
 		return err
 	}
@@ -191,6 +203,9 @@ func (c *Chat) say(tx Tx, conv Conversation, s said) error {
 
 // SendAsBot says something as the app's chatbot, in a conversation with it.
 func (c *Chat) SendAsBot(ctx context.Context, app, conversation string, m BotMessage) error {
+	if err := wire.CheckID("conversation_id", conversation); err != nil {
+		return err
+	}
 	return c.store.Write(ctx, func(tx Tx) error {
 		conv, ok, err := tx.Conversation(conversation)
 		switch {
@@ -201,13 +216,23 @@ func (c *Chat) SendAsBot(ctx context.Context, app, conversation string, m BotMes
 		case conv.Type != WithBot || conv.App != app:
 			return status.New(status.PermissionDenied, "conversation %q is not with this app's chatbot", conversation)
 		}
-		return c.sayAsBot(tx, conv, m)
+		// Of a user who was erased only the conversation is left.
+		if _, ok, err := tx.User(conv.User); err != nil {
+			return err
+		} else if !ok {
+			return NoConversation(conversation)
+		}
+		typ, content, err := c.content(tx, app, m.Text, m.Carried)
+		if err != nil {
+			return err
+		}
+		return c.sayAsBot(tx, conv, m, typ, content)
 	})
 }
 
-func (c *Chat) sayAsBot(tx Tx, conv Conversation, m BotMessage) error {
+func (c *Chat) sayAsBot(tx Tx, conv Conversation, m BotMessage, typ MessageType, content Content) error {
 	return c.say(tx, conv, said{
-		app: conv.App, user: conv.User, text: m.Text, carried: m.Carried, keyboards: Keyboards{User: m.Buttons.orNil()},
+		app: conv.App, user: conv.User, typ: typ, content: content, media: m.Media, keyboards: Keyboards{User: m.Buttons.orNil()},
 	})
 }
 
@@ -224,12 +249,16 @@ func (c *Chat) SendAsBotTo(ctx context.Context, t access.Token, userID string, m
 		if err := alive(tx, t, c.now()); err != nil {
 			return err
 		}
+		typ, content, err := c.content(tx, t.App, m.Text, m.Carried)
+		if err != nil {
+			return err
+		}
 		conv, err := c.botConversation(tx, t.App, t.User)
 		if err != nil {
 			return err
 		}
 		conversation = conv.ID
-		return c.sayAsBot(tx, conv, m)
+		return c.sayAsBot(tx, conv, m, typ, content)
 	})
 	return conversation, err
 }
@@ -263,6 +292,11 @@ func (c *Chat) StartBot(ctx context.Context, app, user, text string) (conversati
 		return err
 	})
 	return conversation, err
+}
+
+// EnsureUser makes a user known by being named.
+func (c *Chat) EnsureUser(ctx context.Context, user string) error {
+	return c.store.Write(ctx, func(tx Tx) error { return tx.EnsureUser(user, c.now()) })
 }
 
 // Talk is a conversation as an app reads it (contract section 4, get
@@ -316,6 +350,9 @@ func (c *Chat) Read(ctx context.Context, t access.Token, conversation string) (T
 
 // conversationOf returns a conversation in which a user takes part.
 func (c *Chat) conversationOf(ctx context.Context, user, id string) (Conversation, error) {
+	if err := wire.CheckID("conversation_id", id); err != nil {
+		return Conversation{}, err
+	}
 	conv, ok, err := c.store.Conversation(ctx, id)
 	if err != nil {
 		return conv, err
@@ -338,10 +375,9 @@ func (c *Chat) Of(ctx context.Context, user, id string) (Conversation, Side, err
 
 // Click is a button of a message or a notification that a user clicks.
 type Click struct {
-	App    string
-	Action Action
-	// Conversation is where the button stands; nil for a notification.
-	Conversation *Conversation
+	App          string
+	Action       Action
+	Conversation string // where it stands; "" for a notification
 	Side         Side
 	Post         string // "" for none
 }
@@ -349,6 +385,9 @@ type Click struct {
 // MessageButton returns the button at a place below a message, counted from 0:
 // the message's sender has others than the other side.
 func (c *Chat) MessageButton(ctx context.Context, user, message string, row, column int) (Click, error) {
+	if err := wire.CheckID("message", message); err != nil {
+		return Click{}, err
+	}
 	m, ok, err := c.store.Message(ctx, message)
 	if err != nil {
 		return Click{}, err
@@ -360,17 +399,17 @@ func (c *Chat) MessageButton(ctx context.Context, user, message string, row, col
 	if err != nil {
 		return Click{}, err
 	}
-	keyboards, err := m.keyboards()
+	shown, err := m.message()
 	if err != nil {
 		return Click{}, err
 	}
-	keyboard := keyboards.Receiver
+	keyboard := shown.Receiver
 	switch {
 	case conv.Type == WithBot:
-		keyboard = keyboards.User
-	case m.User == user:
-		keyboard = keyboards.Sender
+		keyboard = shown.User
+	case shown.Sender.Side == side: // whoever owns the post by now
+		keyboard = shown.Keyboards.Sender
 	}
 	action, err := keyboard.action(row, column)
-	return Click{App: m.App, Action: action, Conversation: &conv, Side: side, Post: conv.PostToken}, err
+	return Click{App: m.App, Action: action, Conversation: conv.ID, Side: side, Post: conv.PostToken}, err
 }

@@ -5,22 +5,22 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
-	"strings"
+	"slices"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/webhook"
 	"github.com/openkenar/openkenar/internal/wire"
 )
 
 const (
-	// maxURL is the longest URL that we send or take, in characters.
-	maxURL = 2048
-	// maxToken is the longest post token that a session carries, in characters.
+	// maxToken is the longest post token that a session carries, in bytes.
 	maxToken = 10
 	// maxBusy is how many calls of one app may be under way.
 	maxBusy = 64
@@ -36,23 +36,8 @@ const (
 	whyRepeated = "repeated by hand"
 )
 
-// situation is what an app is told of where it is opened.
-type situation struct {
-	source, user, returnURL string
-	conversation, post      string // "" for none
-	side                    chat.Side
-}
-
-// from is the situation of who opens an app at the spot.
-func (s spot) from(source, returnURL string) situation {
-	return situation{
-		source: source, user: s.User, returnURL: returnURL, conversation: s.Conversation, post: s.Post, side: s.side,
-	}
-}
-
-// session is the body of a session initialization; the order of its fields is
-// the contract's.
-type session struct {
+// sessionBody asks for a session; the order of its fields is the contract's.
+type sessionBody struct {
 	ReturnURL    string      `json:"return_url"`
 	Source       string      `json:"source"`
 	Post         *string     `json:"post_token"`
@@ -63,8 +48,8 @@ type session struct {
 	ProviderData wire.Object `json:"provider_data"` // the same (contract, section 9)
 }
 
-// action is the body of a dynamic action.
-type action struct {
+// actionBody asks what a button does.
+type actionBody struct {
 	Touchpoint   string      `json:"touchpoint"`
 	Post         *string     `json:"post_token"`
 	Conversation *string     `json:"conversation_id"`
@@ -86,99 +71,135 @@ func orNull(s string) *string {
 	return &s
 }
 
+// orEmpty is what a button carries: {} where that is nothing.
+func orEmpty(d *chat.Data) wire.Object {
+	if d == nil || d.Data == nil {
+		return wire.Object("{}")
+	}
+	return d.Data
+}
+
 // initialize asks an app where to send the user.
-func (x *Extensions) initialize(ctx context.Context, app access.App, s situation, data wire.Object) (string, error) {
-	if n := len(s.post); n > maxToken {
-		return "", status.New(status.FailedPrecondition, "post_token: %d characters; a session initialization carries at most %d", n, maxToken)
+func (x *Extensions) initialize(ctx context.Context, app access.App, s spot, d *chat.Data) (string, error) {
+	if n := len(s.Post); n > maxToken {
+		return "", status.New(status.FailedPrecondition, "post_token: %d bytes; a session initialization carries at most %d", n, maxToken)
 	}
-	returnURL := s.returnURL
-	if returnURL == "" {
-		returnURL = x.o.Home()
-	}
-	body, err := wire.Marshal(session{
-		ReturnURL: returnURL, Source: s.source, Post: orNull(s.post), Conversation: orNull(s.conversation),
-		Side: orNull(sessionSides[s.side]), User: orNull(x.o.Access.UserID(app.Slug, s.user)), ExtraData: data, ProviderData: data,
+	body, err := wire.Marshal(sessionBody{
+		ReturnURL: s.returnURL, Source: s.Touchpoint, Post: orNull(s.Post), Conversation: orNull(s.Conversation),
+		Side: orNull(sessionSides[s.side]), User: orNull(x.o.Access.UserID(app.Slug, s.User)),
+		ExtraData: orEmpty(d), ProviderData: orEmpty(d),
 	})
 	if err != nil {
 		return "", err
 	}
-	answer, err := x.call(ctx, app, event.SessionInitialization, s.user, body)
-	return answer.URL, err
+	a, err := x.call(ctx, app, event.SessionInitialization, s.User, body)
+	return a.url, err
 }
 
 // act asks an app what its button does.
-func (x *Extensions) act(ctx context.Context, app access.App, s situation, data wire.Object) (answered, error) {
-	touchpoint := touchpointChat
-	if s.source == sourceNotification {
-		touchpoint = s.source
+func (x *Extensions) act(ctx context.Context, app access.App, s spot, d *chat.Data) (answer, error) {
+	touchpoint := s.Touchpoint
+	if touchpoint == sourceMessage {
+		touchpoint = touchpointChat
 	}
-	body, err := wire.Marshal(action{
-		Touchpoint: touchpoint, Post: orNull(s.post), Conversation: orNull(s.conversation), Side: orNull(actionSides[s.side]),
-		ExtraData: data, User: orNull(x.o.Access.UserID(app.Slug, s.user)),
+	body, err := wire.Marshal(actionBody{
+		Touchpoint: touchpoint, Post: orNull(s.Post), Conversation: orNull(s.Conversation), Side: orNull(actionSides[s.side]),
+		ExtraData: orEmpty(d), User: orNull(x.o.Access.UserID(app.Slug, s.User)),
 	})
 	if err != nil {
-		return answered{}, err
+		return answer{}, err
 	}
-	return x.call(ctx, app, event.DynamicAction, s.user, body)
+	return x.call(ctx, app, event.DynamicAction, s.User, body)
 }
 
-// answered is what an app may answer: a session's URL, or a dynamic action.
-type answered struct {
-	URL    string       `json:"url"`
-	Action *chat.Action `json:"action"`
-	Text   string       `json:"text_message"`
+// answer is what an app answers: a session's URL; or an action, a text or both.
+type answer struct {
+	url    string
+	action *chat.Action
+	text   string
 }
 
 // call calls an app for a user who waits, and puts that on the app's log. An
 // app that does not answer as it should is Unavailable, with the reason.
-func (x *Extensions) call(ctx context.Context, app access.App, kind event.Type, user string, body []byte) (answered, error) {
-	e := event.Event{Type: kind, At: x.o.Now(), Key: event.CallKey(user), Payload: body}
-	answer, problem, err := x.attempt(ctx, app, e, delivery.Outcome{
-		ID: delivery.ID{App: app.Slug}, Attempt: &delivery.Attempt{Why: whyOpened},
-	})
-	if err == nil && problem != "" {
-		err = status.New(status.Unavailable, "app %q cannot be opened: %s", app.Slug, problem)
+func (x *Extensions) call(ctx context.Context, app access.App, kind event.Type, user string, body []byte) (answer, error) {
+	e := event.Event{Type: kind, At: x.o.Now(), Key: event.CallKey(user), User: user, Payload: body}
+	o, err := x.outcome(ctx, app, e, delivery.ID{App: app.Slug}, whyOpened)
+	if err == nil && o.problem != "" {
+		err = status.New(status.Unavailable, "app %q cannot be opened: it %s", app.Slug, o.problem)
 	}
-	return answer, err
+	return o.answer, err
 }
 
-// attempt makes a call and writes its outcome down. The user has an answer even
-// when the log has no place for it.
-func (x *Extensions) attempt(ctx context.Context, app access.App, e event.Event, o delivery.Outcome) (a answered, problem string, err error) {
-	field, target := "session_initialization_url", app.SessionInitializationURL
-	request := webhook.Call{IdentificationKey: app.IdentificationKey, Version: wireVersion, Body: e.Payload}
-	if e.Type == event.DynamicAction {
-		field, target, request.Version = "dynamic_action_url", app.DynamicActionURL, ""
+// Repeat makes a call of the log again, with the same body, for its app's
+// developer to see what comes back; no user waits for it.
+func (x *Extensions) Repeat(ctx context.Context, id delivery.ID) error {
+	e, ok, err := x.o.Store.Call(ctx, id)
+	switch {
+	case err != nil:
+		return err
+	case !ok:
+		return status.New(status.NotFound, "delivery %q is not a call", id)
+	case e.Payload == nil:
+		return status.New(status.FailedPrecondition, "delivery %q cannot be sent again: %s", id, delivery.ReasonErased)
 	}
-	if request.URL = target; target == "" {
-		return a, "", status.New(status.FailedPrecondition, "app %q has no %s; set it first", app.Slug, field)
+	app, err := x.app(ctx, id.App)
+	if err != nil {
+		return err
+	}
+	_, err = x.outcome(ctx, app, e, id, whyRepeated)
+	return err
+}
+
+// outcome is what became of a call: an answer, or a problem with it, in words
+// that follow "it".
+type outcome struct {
+	answer  answer
+	problem string
+}
+
+// outcome makes a call and writes down how it went. Failure policy: the user
+// has an answer even when the log has no place for it.
+func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event, id delivery.ID, why string) (o outcome, err error) {
+	request := webhook.Call{URL: app.SessionInitializationURL, IdentificationKey: app.IdentificationKey, Version: wireVersion, Body: e.Payload}
+	field := "session_initialization_url"
+	if e.Type == event.DynamicAction {
+		request.URL, request.Version, field = app.DynamicActionURL, "", "dynamic_action_url"
+	}
+	if request.URL == "" {
+		return o, status.New(status.FailedPrecondition, "app %q has no %s; set it first", app.Slug, field)
 	}
 	leave, ok := x.enter(app.Slug)
 	if !ok {
-		return a, "", status.New(status.Unavailable, "app %q cannot be opened: %d calls wait for its answer already", app.Slug, maxBusy)
+		return o, status.New(status.Unavailable, "app %q cannot be opened: %d calls wait for its answer already", app.Slug, maxBusy)
 	}
-	o.Attempt.At = x.o.Now()
-	result := x.o.Client.Call(ctx, request)
-	leave()
-	a, problem = x.read(e.Type, result)
-	o.Attempt.Duration, o.Attempt.Request, o.Attempt.Status = result.Duration, result.Request, result.Status
-	o.Attempt.Answer, o.Attempt.Error = result.Answer[:min(len(result.Answer), webhook.MaxAnswer)], problem
-	if o.State, o.Reason = delivery.Delivered, ""; problem != "" {
-		o.State, o.Reason = delivery.Exhausted, problem
+	defer leave()
+	at := x.o.Now()
+	// Also when the marketplace hangs up: the app is asked, and its log says so.
+	result := x.o.Client.Call(context.WithoutCancel(ctx), request)
+	o.answer, o.problem, err = x.judge(ctx, e.Type, result)
+	if err != nil {
+		return o, err
 	}
-	id, err := x.o.Store.RecordCall(context.WithoutCancel(ctx), e, o)
+	record := delivery.Outcome{ID: id, State: delivery.Delivered, Attempt: &delivery.Attempt{
+		At: at, Duration: result.Duration, Request: result.Request, Status: result.Status, Why: why,
+		Answer: result.Answer[:min(len(result.Answer), webhook.MaxAnswer)],
+	}}
+	if o.problem != "" {
+		record.State, record.Reason, record.Attempt.Error = delivery.Exhausted, o.problem, o.problem
+	}
+	id, err = x.o.Store.RecordCall(context.WithoutCancel(ctx), e, record)
+	if err != nil {
+		x.o.Log.ErrorContext(ctx, "a call is not on the app's log", "app", app.Slug, "err", err)
+	}
 	attrs := []slog.Attr{
 		slog.String("delivery", id.String()), slog.String("app", app.Slug), slog.String("type", string(e.Type)),
 		slog.String("result", string(result.Reason)), slog.Int("status", result.Status), slog.Duration("duration", result.Duration),
 	}
-	if problem != "" {
-		attrs = append(attrs, slog.String("error", problem))
+	if o.problem != "" {
+		attrs = append(attrs, slog.String("error", o.problem))
 	}
 	x.o.Log.LogAttrs(ctx, slog.LevelInfo, "app called", attrs...)
-	if err != nil {
-		x.o.Log.ErrorContext(ctx, "a call is not on the app's log", "app", app.Slug, "err", err)
-	}
-	return a, problem, nil
+	return o, nil
 }
 
 // enter makes sure that one app's slowness does not hold everything that we
@@ -199,121 +220,116 @@ func (x *Extensions) enter(app string) (leave func(), ok bool) {
 	}, true
 }
 
-// read takes an app's answer, or says what is wrong with it.
-func (x *Extensions) read(kind event.Type, r webhook.Result) (a answered, problem string) {
+// judge takes an app's answer, or says what is wrong with it; the error is
+// ours.
+func (x *Extensions) judge(ctx context.Context, kind event.Type, r webhook.Result) (a answer, problem string, err error) {
 	switch {
+	case r.Reason == webhook.HTTPStatus, r.Reason == webhook.TooLarge:
+		return a, r.Error, nil
+	case r.Reason == webhook.TimedOut:
+		return a, "gave " + r.Error, nil
 	case r.Reason != webhook.OK:
-		return a, "it " + strings.TrimPrefix(said(r.Error), "it ")
+		return a, "was not reached: " + r.Error, nil
 	case r.Status != 200:
-		return a, fmt.Sprintf("it answered %d, want 200", r.Status)
-	}
-	if err := wire.Unmarshal(r.Answer, &a); err != nil {
-		return answered{}, "its answer cannot be read: " + status.Of(err).Message
-	}
-	if kind == event.SessionInitialization {
-		a = answered{URL: a.URL}
-		if problem := x.checkPage(a.URL); problem != "" {
-			return answered{}, "the url in its answer " + problem
-		}
-		return a, ""
-	}
-	a.URL = ""
-	if problem := x.checkAction(a); problem != "" {
-		return answered{}, problem
-	}
-	return a, ""
-}
-
-// said makes a sentence's end of an error.
-func said(problem string) string {
-	switch {
-	case strings.HasPrefix(problem, "answered "):
-		return problem
-	case strings.HasPrefix(problem, "no answer"):
-		return "gave " + problem
+		return a, fmt.Sprintf("answered %d, want 200", r.Status), nil
+	case kind == event.SessionInitialization:
+		a, problem = x.judgeSession(r.Answer)
+		return a, problem, nil
 	default:
-		return "was not reached: " + problem
+		return x.judgeAction(ctx, r.Answer)
 	}
 }
 
-func (x *Extensions) checkAction(a answered) string {
-	if a.Action == nil && a.Text == "" {
-		return "its answer has neither an action nor a text_message"
+func (x *Extensions) judgeSession(body []byte) (answer, string) {
+	var in struct {
+		URL string `json:"url"`
 	}
-	if err := wire.MaxText("text_message", a.Text, maxText); err != nil {
-		return "its answer is wrong: " + status.Of(err).Message
+	if err := wire.Unmarshal(body, &in); err != nil {
+		return answer{}, "gave an answer that cannot be read: " + status.Of(err).Message
 	}
-	if a.Action == nil {
-		return ""
+	if problem := x.checkPage(in.URL); problem != "" {
+		return answer{}, "gave a url that cannot be opened: " + problem
 	}
-	if err := a.Action.Check("action"); err != nil {
-		return "its answer is wrong: " + status.Of(err).Message
+	return answer{url: in.URL}, ""
+}
+
+func (x *Extensions) judgeAction(ctx context.Context, body []byte) (a answer, problem string, err error) {
+	var in struct {
+		Action *chat.Action `json:"action"`
+		Text   string       `json:"text_message"`
 	}
-	if a.Action.DynamicAction != nil {
-		return "its answer is wrong: action.get_dynamic_action: a dynamic action does not lead to another"
+	if err := wire.Unmarshal(body, &in); err != nil {
+		return a, "gave an answer that cannot be read: " + status.Of(err).Message, nil
 	}
-	if a.Action.DirectLink != "" {
-		if problem := x.checkPage(a.Action.DirectLink); problem != "" {
-			return "action.open_direct_link in its answer " + problem
+	const wrong = "gave a wrong answer: "
+	a = answer{action: in.Action, text: in.Text}
+	if in.Action == nil && in.Text == "" {
+		return a, wrong + "neither an action nor a text_message", nil
+	}
+	if err := wire.MaxText("text_message", in.Text, maxText); err != nil {
+		return a, wrong + status.Of(err).Message, nil
+	}
+	if in.Action == nil {
+		return a, "", nil
+	}
+	if err := in.Action.Check("action"); err != nil {
+		return a, wrong + status.Of(err).Message, nil
+	}
+	switch {
+	case in.Action.DynamicAction != nil:
+		return a, wrong + "action.get_dynamic_action: a dynamic action does not lead to another", nil
+	case in.Action.DirectLink != "":
+		if problem := x.checkPage(in.Action.DirectLink); problem != "" {
+			return a, wrong + "action.open_direct_link: " + problem, nil
 		}
 	}
-	return ""
+	for _, page := range []*chat.PostRef{in.Action.PostPage, in.Action.PostManagePage} {
+		if page == nil {
+			continue
+		}
+		if there, err := x.isThere(ctx, page.Token); err != nil || !there {
+			return a, fmt.Sprintf("%saction: there is no post %q", wrong, page.Token), err
+		}
+	}
+	return a, "", nil
+}
+
+// isThere says whether a post is there to be seen.
+func (x *Extensions) isThere(ctx context.Context, post string) (bool, error) {
+	p, ok, err := x.o.Store.Post(ctx, post)
+	return ok && p.State != market.Archived, err
 }
 
 // checkPage says what is wrong with a URL that an app wants a user sent to.
 func (x *Extensions) checkPage(raw string) (problem string) {
-	if raw == "" {
-		return "is missing or empty"
-	}
-	if n := len([]rune(raw)); n > maxURL {
-		return fmt.Sprintf("has %d characters, want at most %d", n, maxURL)
-	}
-	u, err := url.Parse(raw)
+	u, err := wire.Page(raw)
 	switch {
-	case err != nil || strings.ContainsFunc(raw, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == '\\' }):
-		return "is not a URL"
-	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
-		return "is not an absolute https URL"
-	case u.User != nil:
-		return "has a user name or password in it"
+	case err != nil:
+		return err.Error()
 	case u.Scheme == "http" && !x.o.Guard.Names(u.Hostname()):
-		return "is plain http; https is needed"
+		return "plain http; https is needed"
 	}
 	return ""
 }
 
-// checkReturn refuses a place to go back to that is none.
-func (x *Extensions) checkReturn(raw string) error {
+// checkReturn refuses a place to go back to that is none: a page, or a place
+// in the marketplace's own app by a scheme of its own.
+func checkReturn(raw string) error {
 	if raw == "" {
 		return nil
 	}
 	u, err := url.Parse(raw)
+	noPlaces := []string{"", "javascript", "vbscript", "data", "blob", "file", "about"}
 	switch {
-	case len(raw) > maxURL:
-		return status.New(status.Invalid, "return_url: %d bytes, want at most %d", len(raw), maxURL)
-	case err != nil || u.Scheme == "" || u.Scheme == "javascript" || u.Scheme == "data" || strings.ContainsFunc(raw, unicode.IsControl):
+	case utf8.RuneCountInString(raw) > wire.MaxPage:
+		return status.New(status.Invalid, "return_url: more than %d characters", wire.MaxPage)
+	case err != nil || slices.Contains(noPlaces, u.Scheme) || !utf8.ValidString(raw):
 		return status.New(status.Invalid, "return_url: not an absolute URL")
-	default:
-		return nil
 	}
-}
-
-// Repeat makes a call of the log again, with the same body, for its app's
-// developer to see what comes back; no user waits for it.
-func (x *Extensions) Repeat(ctx context.Context, id delivery.ID) error {
-	e, ok, err := x.o.Store.Call(ctx, id)
-	switch {
-	case err != nil:
-		return err
-	case !ok:
-		return status.New(status.NotFound, "delivery %q is not a call", id)
-	case e.Payload == nil:
-		return status.New(status.FailedPrecondition, "delivery %q cannot be sent again: %s", id, delivery.ReasonErased)
+	for _, r := range raw {
+		if unicode.IsControl(r) || unicode.IsSpace(r) {
+			return status.New(status.Invalid, "return_url: white space and control characters must be escaped")
+		}
 	}
-	app, err := x.app(ctx, id.App)
-	if err != nil {
-		return err
-	}
-	_, _, err = x.attempt(ctx, app, e, delivery.Outcome{ID: id, Attempt: &delivery.Attempt{Why: whyRepeated}})
-	return err
+	return nil
 }

@@ -15,16 +15,16 @@ type Clicker struct {
 	ReturnURL string `json:"return_url"`
 }
 
-func (x *Extensions) check(c Clicker) error {
+func (c Clicker) check() error {
 	if err := wire.CheckID("user", c.User); err != nil {
 		return err
 	}
-	return x.checkReturn(c.ReturnURL)
+	return checkReturn(c.ReturnURL)
 }
 
 // ClickMessage does what a button below a message says.
 func (x *Extensions) ClickMessage(ctx context.Context, message string, row, column int, c Clicker) (Opened, error) {
-	if err := x.check(c); err != nil {
+	if err := c.check(); err != nil {
 		return Opened{}, err
 	}
 	button, err := x.o.Chat.MessageButton(ctx, c.User, message, row, column)
@@ -36,7 +36,7 @@ func (x *Extensions) ClickMessage(ctx context.Context, message string, row, colu
 
 // ClickNotification does what a button of a notification says.
 func (x *Extensions) ClickNotification(ctx context.Context, notification string, n int, c Clicker) (Opened, error) {
-	if err := x.check(c); err != nil {
+	if err := c.check(); err != nil {
 		return Opened{}, err
 	}
 	button, err := x.o.Chat.NotificationButton(ctx, c.User, notification, n)
@@ -47,14 +47,10 @@ func (x *Extensions) ClickNotification(ctx context.Context, notification string,
 }
 
 func (x *Extensions) click(ctx context.Context, b chat.Click, c Clicker, source string) (Opened, error) {
-	s := situation{source: source, user: c.User, returnURL: c.ReturnURL, post: b.Post, side: b.Side}
-	if b.Conversation != nil {
-		s.conversation = b.Conversation.ID
-	} else if b.Post != "" {
-		s.side = chat.Seller // a notification on a post goes to its owner
-	}
-	if b.Action.DirectLink != "" || b.Action.PostPage != nil || b.Action.PostManagePage != nil {
-		return x.carryOut(ctx, access.App{}, s, b.Action)
+	s := spot{Place: Place{Touchpoint: source, User: c.User, Conversation: b.Conversation, Post: b.Post}, side: b.Side}
+	s.returnURL = x.returnURL(c.ReturnURL)
+	if b.Action.ServerLink == nil && b.Action.DynamicAction == nil {
+		return x.carryOut(ctx, access.App{}, s, b.Action) // no word of the app is needed
 	}
 	app, err := x.app(ctx, b.App)
 	if err != nil {
@@ -63,21 +59,20 @@ func (x *Extensions) click(ctx context.Context, b chat.Click, c Clicker, source 
 	if b.Action.DynamicAction == nil {
 		return x.carryOut(ctx, app, s, b.Action)
 	}
-	answer, err := x.act(ctx, app, s, data(b.Action.DynamicAction))
-	if err != nil || answer.Action == nil {
-		return Opened{Text: answer.Text}, err
+	a, err := x.act(ctx, app, s, b.Action.DynamicAction)
+	if err != nil || a.action == nil {
+		return Opened{Text: a.text}, err
 	}
-	opened, err := x.carryOut(ctx, app, s, *answer.Action)
-	opened.Text = answer.Text
+	opened, err := x.carryOut(ctx, app, s, *a.action)
+	opened.Text = a.text
 	return opened, err
 }
 
-// carryOut does what an action says that needs no further word of its app but
-// where a session begins.
-func (x *Extensions) carryOut(ctx context.Context, app access.App, s situation, a chat.Action) (Opened, error) {
+// carryOut does what an action says; it is no dynamic one.
+func (x *Extensions) carryOut(ctx context.Context, app access.App, s spot, a chat.Action) (Opened, error) {
 	switch {
 	case a.ServerLink != nil:
-		url, err := x.initialize(ctx, app, s, data(a.ServerLink))
+		url, err := x.initialize(ctx, app, s, a.ServerLink)
 		return Opened{URL: url}, err
 	case a.PostPage != nil:
 		return x.postPage(ctx, a.PostPage.Token)
@@ -90,17 +85,9 @@ func (x *Extensions) carryOut(ctx context.Context, app access.App, s situation, 
 
 // postPage leads to a post that is still there.
 func (x *Extensions) postPage(ctx context.Context, token string) (Opened, error) {
-	p, ok, err := x.o.Store.Post(ctx, token)
-	if err == nil && (!ok || p.State == market.Archived) {
+	there, err := x.isThere(ctx, token)
+	if err == nil && !there {
 		err = market.NoPost("post_token", token)
 	}
 	return Opened{Post: token}, err
-}
-
-// data is what a button carries: {} where there is nothing.
-func data(d *chat.Data) wire.Object {
-	if d.Data == nil {
-		return wire.Object("{}")
-	}
-	return d.Data
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/url"
 	"slices"
 	"sync"
 	"time"
@@ -31,18 +32,17 @@ const (
 	sourceNotification = "NOTIFICATION"
 )
 
-// The touchpoints whose chatbot is started with what they stand on.
-const (
-	touchpointChat       = "CHAT"
-	touchpointMyPost     = "MY_POST"
-	touchpointDemandPost = "DEMAND_POST"
-)
+// touchpointChat is the place whose chatbots are started with the conversation;
+// all others with the post, where they stand on one.
+const touchpointChat = "CHAT"
 
 // Store is the ledger as extensions need it.
 type Store interface {
 	Post(ctx context.Context, token string) (p market.Post, ok bool, err error)
+	User(ctx context.Context, id string) (u market.User, ok bool, err error)
 	// RecordCall puts an attempt of a call on its app's log: a new call when
-	// the outcome's event is 0.
+	// the outcome's event is 0. Of a user who was erased meanwhile it keeps no
+	// content.
 	RecordCall(ctx context.Context, e event.Event, o delivery.Outcome) (delivery.ID, error)
 	// Call returns a call of the log; ok is false for a webhook too.
 	Call(ctx context.Context, id delivery.ID) (e event.Event, ok bool, err error)
@@ -94,9 +94,10 @@ type Place struct {
 // spot is a place, looked up.
 type spot struct {
 	Place
-	conversation *chat.Conversation
-	side         chat.Side
-	post         *market.Post
+	side      chat.Side
+	returnURL string
+	post      *market.Post // nil for none
+	bot       string       // the app whose chatbot's conversation it is
 }
 
 // look checks a place and finds what stands there.
@@ -116,7 +117,7 @@ func (x *Extensions) look(ctx context.Context, p Place) (spot, error) {
 		if p.Post != "" && p.Post != conv.PostToken {
 			return s, status.New(status.Invalid, "post_token: conversation %q is not on post %q", p.Conversation, p.Post)
 		}
-		s.conversation, s.side, s.Post = &conv, side, conv.PostToken
+		s.side, s.Post, s.bot = side, conv.PostToken, conv.App
 	}
 	if s.Post == "" {
 		return s, nil
@@ -129,7 +130,7 @@ func (x *Extensions) look(ctx context.Context, p Place) (spot, error) {
 		return s, market.NoPost("post_token", s.Post)
 	}
 	s.post = &post
-	if s.conversation == nil {
+	if s.side == "" {
 		if s.side = chat.Buyer; post.Owner == p.User {
 			s.side = chat.Seller
 		}
@@ -138,8 +139,11 @@ func (x *Extensions) look(ctx context.Context, p Place) (spot, error) {
 }
 
 // offers says whether an app is offered at a place, by the post's city and
-// category.
+// category; in the conversation with a chatbot only its own app is.
 func (s spot) offers(app access.App) bool {
+	if s.bot != "" && s.bot != app.Slug {
+		return false
+	}
 	in := func(list []string, value func(market.Post) string) bool {
 		return len(list) == 0 || s.post != nil && slices.Contains(list, value(*s.post))
 	}
@@ -204,13 +208,14 @@ type Opened struct {
 // in words, when the app does not answer as it should; FailedPrecondition when
 // it is not offered there.
 func (x *Extensions) Open(ctx context.Context, slug string, p Place, returnURL string) (Opened, error) {
-	if err := x.checkReturn(returnURL); err != nil {
+	if err := checkReturn(returnURL); err != nil {
 		return Opened{}, err
 	}
 	s, err := x.look(ctx, p)
 	if err != nil {
 		return Opened{}, err
 	}
+	s.returnURL = x.returnURL(returnURL)
 	app, err := x.app(ctx, slug)
 	if err != nil {
 		return Opened{}, err
@@ -224,29 +229,57 @@ func (x *Extensions) Open(ctx context.Context, slug string, p Place, returnURL s
 		conversation, err := x.o.Chat.StartBot(ctx, slug, p.User, s.start())
 		return Opened{Conversation: conversation}, err
 	case access.DirectLink:
-		if app.FallbackURL == "" {
-			return Opened{}, status.New(status.FailedPrecondition, "app %q has no fallback_url to be opened at", slug)
-		}
-		return Opened{URL: app.FallbackURL}, nil
+		link, err := s.direct(app)
+		return Opened{URL: link}, err
 	case access.ServerLink:
 	}
-	url, err := x.initialize(ctx, app, s.from(p.Touchpoint, returnURL), wire.Object("{}"))
+	if _, known, err := x.o.Store.User(ctx, p.User); err != nil {
+		return Opened{}, err
+	} else if !known { // by being named; and to be erased like any other
+		if err := x.o.Chat.EnsureUser(ctx, p.User); err != nil {
+			return Opened{}, err
+		}
+	}
+	url, err := x.initialize(ctx, app, s, nil)
 	return Opened{URL: url}, err
+}
+
+// direct is an app's own page, told where it is opened from. The names are
+// those that apps of Kenar read; return_url is ours.
+func (s spot) direct(app access.App) (string, error) {
+	u, err := url.Parse(app.FallbackURL)
+	if err != nil || app.FallbackURL == "" {
+		return "", status.New(status.FailedPrecondition, "app %q has no fallback_url to be opened at", app.Slug)
+	}
+	q := u.Query()
+	if s.Post != "" {
+		q.Set("post_token", s.Post)
+	}
+	q.Set("completion_url", s.returnURL)
+	q.Set("return_url", s.returnURL)
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+// returnURL is where a user goes back to, also when the marketplace names no
+// place.
+func (x *Extensions) returnURL(given string) string {
+	if given != "" {
+		return given
+	}
+	return x.o.Home()
 }
 
 // start is the opening message of a chatbot: what it was started from.
 func (s spot) start() string {
-	id := cmp.Or(s.Post, s.Conversation)
-	switch s.Touchpoint {
-	case touchpointChat:
-		id = cmp.Or(s.Conversation, s.Post)
-	case touchpointMyPost, touchpointDemandPost:
-		id = s.Post
+	text, id := "/start "+s.Touchpoint, s.Post
+	if s.Touchpoint == touchpointChat {
+		id = s.Conversation
 	}
-	if id != "" {
-		id = " " + id
+	if id = cmp.Or(id, s.Post, s.Conversation); id != "" {
+		text += " " + id
 	}
-	return "/start " + s.Touchpoint + id
+	return text
 }
 
 // app returns an app that may be called.

@@ -1,6 +1,7 @@
 package hostapi
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -17,8 +18,6 @@ import (
 const (
 	// heartbeat keeps the connection of a stream that has nothing to tell.
 	heartbeat = 15 * time.Second
-	// writeTime is how long the reader of a stream may take to take an item.
-	writeTime = 30 * time.Second
 )
 
 func (a *API) listNotifications(r *http.Request) (any, error) {
@@ -90,16 +89,15 @@ func position(r *http.Request, name string) (int, error) {
 // feed tells what apps did, as a list or as a stream.
 func (a *API) feed(w http.ResponseWriter, r *http.Request) error {
 	// A reader may wait longer than a request may take to be read.
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Time{}); err != nil {
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
 		return err
 	}
 	after := r.URL.Query().Get("after")
-	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") {
+	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") && r.Method == http.MethodGet {
 		if last := r.Header.Get("Last-Event-ID"); last != "" {
 			after = last // a browser that has lost its connection
 		}
-		return a.streamFeed(w, r, control, after)
+		return a.streamFeed(w, r, after)
 	}
 	wait := time.Duration(0)
 	if text := r.URL.Query().Get("wait"); text != "" {
@@ -109,7 +107,7 @@ func (a *API) feed(w http.ResponseWriter, r *http.Request) error {
 		}
 		wait = time.Duration(seconds) * time.Second
 	}
-	items, next, err := a.chat.Feed(r.Context(), after, wait)
+	items, next, err := a.chat.Feed().After(r.Context(), after, wait)
 	if err != nil {
 		return err
 	}
@@ -124,38 +122,48 @@ func (a *API) feed(w http.ResponseWriter, r *http.Request) error {
 
 // streamFeed sends the feed as server-sent events until its reader goes, or
 // the server stops.
-func (a *API) streamFeed(w http.ResponseWriter, r *http.Request, control *http.ResponseController, after string) error {
-	items, after, err := a.chat.Feed(r.Context(), after, 0)
+func (a *API) streamFeed(w http.ResponseWriter, r *http.Request, after string) error {
+	feed := a.chat.Feed()
+	items, after, err := feed.After(r.Context(), after, 0)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // of reverse proxies
-	for {
-		if err := control.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
-			return nil //nolint:nilerr // the reader is gone; it goes on from its cursor
-		}
-		if len(items) == 0 {
-			_, _ = fmt.Fprint(w, ": nothing yet\n\n")
-		}
+	w = api.Patient(w)
+	for err == nil {
+		var events bytes.Buffer
 		for _, item := range items {
 			body, err := wire.Marshal(item)
 			if err != nil {
-				return nil //nolint:nilerr // too late for an error; the reader comes again
+				return a.broken(r, err)
 			}
-			_, _ = fmt.Fprintf(w, "id: %s\ndata: %s\n\n", item.Cursor, body) //nolint:gosec // JSON in an event stream, not a page
+			fmt.Fprintf(&events, "id: %s\ndata: %s\n\n", item.Cursor, body)
 		}
-		if err := control.Flush(); err != nil {
+		if len(items) == 0 {
+			events.WriteString(": nothing yet\n\n")
+		}
+		if _, err := w.Write(events.Bytes()); err != nil {
+			return nil //nolint:nilerr // the reader is gone; it goes on from its cursor
+		}
+		if err := http.NewResponseController(w).Flush(); err != nil {
 			return nil //nolint:nilerr // as above
 		}
 		select {
-		case <-a.chat.FeedClosed():
+		case <-feed.Closed():
 			return nil
 		default:
 		}
-		if items, after, err = a.chat.Feed(r.Context(), after, heartbeat); err != nil {
-			return nil //nolint:nilerr // as above
-		}
+		items, after, err = feed.After(r.Context(), after, heartbeat)
 	}
+	return a.broken(r, err)
+}
+
+// broken logs why a stream ends whose reader has its answer already.
+func (a *API) broken(r *http.Request, err error) error {
+	if r.Context().Err() == nil {
+		a.log.ErrorContext(r.Context(), "a stream broke off", "path", r.URL.Path, "err", err)
+	}
+	return nil
 }

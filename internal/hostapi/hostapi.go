@@ -36,6 +36,7 @@ type API struct {
 	oauth         *oauth.Server
 	now           func() time.Time
 	clock         Clock
+	log           *slog.Logger
 }
 
 // Clock moves the platform's clock; only dev mode has one.
@@ -72,7 +73,7 @@ func New(o Options) (*api.Mux, error) {
 	}
 	a := &API{
 		access: o.Access, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, extensions: o.Extensions,
-		deliveries: o.Deliveries, engine: o.Engine, oauth: o.OAuth, now: o.Now, clock: o.Clock,
+		deliveries: o.Deliveries, engine: o.Engine, oauth: o.OAuth, now: o.Now, clock: o.Clock, log: o.Log,
 	}
 	for _, k := range o.HostKeys {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))

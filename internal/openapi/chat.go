@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/api"
@@ -67,8 +68,8 @@ func (a *API) readConversation(c call) (any, error) {
 // whose fields win.
 func (a *API) sendEvent(c call) (any, error) {
 	query, err := url.ParseQuery(c.URL.RawQuery)
-	if err != nil {
-		return nil, status.New(status.Invalid, "query: it cannot be read; escape it (RFC 3986)")
+	if unescaped, e := url.QueryUnescape(c.URL.RawQuery); err != nil || e != nil || !utf8.ValidString(unescaped) {
+		return nil, status.New(status.Invalid, "query: it cannot be read; send UTF-8, escaped (RFC 3986)")
 	}
 	n, err := notification(query)
 	if err != nil {
@@ -112,14 +113,16 @@ func button(q url.Values, prefix string) (b chat.Item, given bool, err error) {
 	if b.Action.DynamicAction, err = queryData(q, in+"get_dynamic_action"); err != nil {
 		return b, false, err
 	}
-	for name, page := range map[string]**chat.PostRef{
-		"open_post_page": &b.Action.PostPage, "open_post_manage_page": &b.Action.PostManagePage,
-	} {
-		if token := q.Get(in + name + ".post_token"); token != "" {
-			*page = &chat.PostRef{Token: token}
-		}
-	}
+	b.Action.PostPage = queryPost(q, in+"open_post_page")
+	b.Action.PostManagePage = queryPost(q, in+"open_post_manage_page")
 	return b, b != chat.Item{}, nil
+}
+
+func queryPost(q url.Values, name string) *chat.PostRef {
+	if token := q.Get(name + ".post_token"); token != "" {
+		return &chat.PostRef{Token: token}
+	}
+	return nil
 }
 
 // queryData reads NAME.data[key]=value, as strings.

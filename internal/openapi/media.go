@@ -3,6 +3,7 @@ package openapi
 import (
 	"errors"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"time"
@@ -18,8 +19,8 @@ const (
 	// uploadTime is how long an upload may take, whatever it may take otherwise
 	// to read a request.
 	uploadTime = 10 * time.Minute
-	// multipartRoom is what a multipart body holds besides its file, in bytes.
-	multipartRoom = 16 << 10
+	// multipartRoom is what a multipart body may hold besides its file, in bytes.
+	multipartRoom = 64 << 10
 	fileField     = "file"
 )
 
@@ -52,15 +53,14 @@ func (a *API) upload(w http.ResponseWriter, r *http.Request) error {
 	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(uploadTime)); err != nil {
 		return err
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, limit+multipartRoom)
 	name, content, err := filePart(r)
 	if err != nil {
 		return err
 	}
-	u, err := a.media.Save(r.Context(), app.Slug, kind, name, content)
-	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return status.Wrap(status.TooLarge, tooLarge, "file: more than %d bytes", limit)
-	}
+	u, err := a.media.Save(r.Context(), chat.Receipt{
+		App: app.Slug, Kind: kind, Name: name, Content: content,
+		Still: func() error { _, err := a.access.UploadToken(r.Context(), api.Bearer(r)); return err },
+	})
 	if err != nil {
 		return err
 	}
@@ -77,6 +77,11 @@ func filePart(r *http.Request) (name string, content io.Reader, err error) {
 		return "", nil, status.New(status.UnsupportedMediaType, "Content-Type: %q; send multipart/form-data with a field %q",
 			wire.Clip(r.Header.Get("Content-Type")), fileField)
 	}
+	before := &io.LimitedReader{R: r.Body, N: multipartRoom}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{before, r.Body}
 	parts, err := r.MultipartReader()
 	if err != nil {
 		return "", nil, status.New(status.Invalid, "body: not multipart/form-data: %s", err)
@@ -90,6 +95,7 @@ func filePart(r *http.Request) (name string, content io.Reader, err error) {
 			return "", nil, status.Wrap(status.Invalid, err, "body: the multipart form cannot be read")
 		}
 		if part.FormName() == fileField {
+			before.N = math.MaxInt64 // Save has the limit of the file itself
 			return part.FileName(), part, nil
 		}
 	}
@@ -116,6 +122,6 @@ func (a *API) getMedia(w http.ResponseWriter, r *http.Request) error {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	h.Set("Cache-Control", "private, max-age=3600")
-	http.ServeContent(w, r, "", u.CreatedAt, content)
+	http.ServeContent(api.Patient(w), r, "", u.CreatedAt, content)
 	return nil
 }

@@ -3,6 +3,8 @@ package server_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -357,4 +359,47 @@ func TestErasedIsGone(t *testing.T) {
 	if a := p.host("GET", "/users/seller/notifications", "").ok(); a.body != `{"notifications":[],"next":null}` {
 		t.Errorf("the user's notifications are %s", a.body)
 	}
+}
+
+// TestErasedUserIsLeftAlone: a bot writes to nobody, and a call that was under
+// way leaves nothing of the user behind.
+func TestErasedUserIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	app := p.opens()
+	app.does(func(w http.ResponseWriter, _ *http.Request) {
+		p.host("DELETE", "/users/seller", "").ok()
+		_, _ = io.WriteString(w, `{"url":"https://app.test/","secret":"of the seller"}`)
+	})
+	p.open(`{"touchpoint":"CHAT","user":"seller"}`).ok()
+	var page deliveriesPage
+	p.host("GET", "/deliveries", "").ok().into(&page)
+	if a := p.host("GET", "/deliveries/"+page.Deliveries[0].ID, "").ok(); strings.Contains(a.body, "secret") || !strings.Contains(a.body, `"body":""`) {
+		t.Errorf("the log has %s", a.body)
+	}
+	p.app("POST", "/v1/open-platform/chat/bot/conversations/"+p.dev.BotConversationID+"/messages", "", `{"text_message":"hi"}`).
+		refused(404, 5, p.dev.BotConversationID)
+	if items, _ := p.feed(""); len(items) != 0 {
+		t.Errorf("the feed has %+v", items)
+	}
+}
+
+// TestSparseActions: clients that send every field they know.
+func TestSparseActions(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.sends(`{"message":"hi","sender_buttons":null,"receiver_buttons":{"rows":[{"buttons":[{"caption":"c","icon":null,"action":{"open_direct_link":"",
+		"open_server_link":null,"get_dynamic_action":{"data":null},"open_post_page":{"post_token":""},"open_post_manage_page":null}}]}]}}`)
+	if m := string(p.last().Message); !strings.Contains(m, `"action":{"get_dynamic_action":{"data":null}},"caption":"c"}`) {
+		t.Errorf("the message is %s", m)
+	}
+	for _, link := range []string{
+		"https://user@x.test/", "https://x.test\\y", "https:///y", "https://x.test:99999/", "https://x.test/\u202e", "https:// x.test/", "https://x..test/", "https://<x>/",
+	} {
+		body, _ := json.Marshal(map[string]any{"message": "hi", "receiver_buttons": map[string]any{"rows": []any{map[string]any{"buttons": []any{
+			map[string]any{"caption": "c", "action": map[string]string{"open_direct_link": link}},
+		}}}}})
+		p.write(p.dev.Users.Seller.AccessToken, string(body)).refused(400, 3, "open_direct_link")
+	}
+	p.write(p.dev.Users.Seller.AccessToken, `{"message":"  \n"}`).refused(400, 3, "message")
 }

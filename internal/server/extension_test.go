@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -335,7 +336,7 @@ func TestCallsAreOnTheLog(t *testing.T) {
 	s := get()
 	if len(s.AttemptLog) != 1 || !strings.HasPrefix(s.AttemptLog[0].Request, "POST "+app.url+"/init\nAuthorization: ••••••\n") ||
 		!strings.Contains(s.AttemptLog[0].Request, "API_VERSION: 2\nAPI-Version: 2\n") || s.AttemptLog[0].Status != 500 ||
-		s.AttemptLog[0].Answer != `{"error":"out of order"}` || s.AttemptLog[0].Error != "it answered 500" {
+		s.AttemptLog[0].Answer != `{"error":"out of order"}` || s.AttemptLog[0].Error != "answered 500" {
 		t.Errorf("the log has %+v", s)
 	}
 	sent := app.take()
@@ -462,7 +463,8 @@ func TestStartsTheBot(t *testing.T) {
 	}
 	p.open(`{"touchpoint":"MY_DIVAR","user":"newcomer"}`).ok().into(&out)
 	p.host("GET", "/conversations/"+out.ID+"/messages", "").ok()
-	if a := p.open(`{"touchpoint":"POST_ADDON","user":"buyer","post_token":"gZd7omnS"}`).ok(); a.body != `{"url":"https://app.test/"}` {
+	home := url.QueryEscape(p.base)
+	if a := p.open(`{"touchpoint":"POST_ADDON","user":"buyer","post_token":"gZd7omnS"}`).ok(); a.body != `{"url":"https://app.test/?completion_url=`+home+`&post_token=gZd7omnS&return_url=`+home+`"}` {
 		t.Errorf("a direct link gives %s", a.body)
 	}
 	if items, _ := p.feed(""); len(items) != 0 {

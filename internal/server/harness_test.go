@@ -85,9 +85,18 @@ type answer struct {
 // do makes a call; header is "Name: value" lines.
 func (p *platform) do(method, path, body string, header ...string) answer {
 	p.t.Helper()
+	a, err := p.try(method, path, body, header...)
+	if err != nil {
+		p.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return a
+}
+
+// try makes a call, from any goroutine.
+func (p *platform) try(method, path, body string, header ...string) (a answer, err error) {
 	req, err := http.NewRequestWithContext(p.t.Context(), method, p.base+path, strings.NewReader(body))
 	if err != nil {
-		p.t.Fatal(err)
+		return a, err
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/json")
@@ -99,14 +108,11 @@ func (p *platform) do(method, path, body string, header ...string) answer {
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := client.Do(req)
 	if err != nil {
-		p.t.Fatalf("%s %s: %v", method, path, err)
+		return a, err
 	}
 	defer resp.Body.Close()
 	content, err := io.ReadAll(resp.Body)
-	if err != nil {
-		p.t.Fatalf("%s %s: %v", method, path, err)
-	}
-	return answer{t: p.t, call: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(content)}
+	return answer{t: p.t, call: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(content)}, err
 }
 
 // host calls the host API with the host key.

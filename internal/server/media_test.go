@@ -3,13 +3,18 @@ package server_test
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/jpeg"
 	"image/png"
+	"io"
 	"mime/multipart"
+	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -79,9 +84,23 @@ func samples(t *testing.T) map[string][]byte {
 	ftyp := func(brand string) []byte {
 		return append([]byte("\x00\x00\x00\x18ftyp"+brand+"\x00\x00\x00\x00"+brand+brand), make([]byte, 64)...)
 	}
+	// An OLE file whose directory stands behind what is looked at by its magic.
+	ole := func(stream string) []byte {
+		const sector = 4000
+		b := make([]byte, (sector+2)*512)
+		copy(b, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
+		binary.LittleEndian.PutUint16(b[0x1e:], 9)
+		binary.LittleEndian.PutUint32(b[0x30:], sector)
+		for i, c := range []byte(stream) {
+			b[(sector+1)*512+128+2*i] = c
+		}
+		return b
+	}
 	return map[string][]byte{
 		"image/a.png": asPNG.Bytes(), "image/a.jpg": asJPEG.Bytes(), "file/a.pdf": []byte("%PDF-1.7\n%\xe2\xe3\xcf\xd3\n"),
 		"file/a.docx": office("word/document.xml"), "file/a.xlsx": office("xl/workbook.xml"), "file/a.pptx": office("ppt/presentation.xml"),
+		"file/a.doc": ole("WordDocument"), "file/a.xls": ole("Workbook"), "file/a.ppt": ole("PowerPoint Document"),
+		"voice/b.m4a": append(ftyp("mp42"), "hdlr\x00\x00\x00\x00\x00\x00\x00\x00soun\x00\x00"...),
 		"voice/a.m4a": ftyp("M4A "), "voice/a.3gp": ftyp("3gp4"), "video/a.mp4": ftyp("isom"),
 	}
 }
@@ -176,6 +195,58 @@ func TestBadUploads(t *testing.T) {
 	}
 }
 
+// TestStalledPeers: who stands still in the middle of an upload does not keep
+// the server from stopping in order, deliveries included.
+func TestStalledPeers(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	var dialer net.Dialer
+	c, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(p.base, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	body, contentType := form(t, "file", "a.png", make([]byte, 1<<20))
+	_, err = io.WriteString(c, "POST /upload/image HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+p.uploadToken()+"\r\nContent-Type: "+contentType+
+		"\r\nContent-Length: "+strconv.Itoa(len(body))+"\r\n\r\n"+body[:1<<19])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.sends(`{"message":"hi"}`)
+	p.stop() // which fails the test with an error
+}
+
+// TestRightToUpload: it is looked at again once the file is there.
+func TestRightToUpload(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	token, picture := p.uploadToken(), samples(t)["image/a.png"]
+	body, contentType := form(t, "file", "a.png", picture)
+	reader, writer := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, p.base+"/upload/image", reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", contentType)
+	go func() {
+		_, _ = io.WriteString(writer, body[:len(body)/2])
+		p.host("PATCH", "/apps/sample-app", `{"permissions":["EVENTS_SEND"]}`).ok()
+		_, _ = io.WriteString(writer, body[len(body)/2:])
+		_ = writer.Close()
+	}()
+	client := &http.Client{}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("an upload whose app has lost the permission meanwhile gives %d", resp.StatusCode)
+	}
+	p.upload(t, token, "image", "a.png", picture).refused(403, 7, "CHAT_UPLOAD_MEDIA")
+}
+
 // TestMediaIsTheAppsOwn: another app's media cannot be sent, and a revoked key
 // uploads nothing.
 func TestMediaIsTheAppsOwn(t *testing.T) {
@@ -239,7 +310,7 @@ func TestMediaGoes(t *testing.T) {
 	t.Errorf("%d files are left", files())
 }
 
-// TestLinksExpire: a link works for a week; the host API gives a fresh one.
+// TestLinksExpire: a link works for thirty days; the host API gives a fresh one.
 func TestLinksExpire(t *testing.T) {
 	t.Parallel()
 	p := start(t)
@@ -247,7 +318,7 @@ func TestLinksExpire(t *testing.T) {
 	p.upload(t, p.uploadToken(), "image", "a.png", samples(t)["image/a.png"]).ok().into(&up)
 	p.sends(`{"media_token":"` + up.ID + `"}`)
 	old := strings.TrimPrefix(linkIn(t, string(p.last().Message)), p.base)
-	p.advance("167h")
+	p.advance("719h")
 	p.do("GET", old, "").ok()
 	p.advance("2h")
 	p.do("GET", old, "").refused(404, 5, "expired")

@@ -189,7 +189,7 @@ func (s *Server) wire() error {
 		return err
 	}
 	s.media, err = chat.NewMedia(chat.MediaOptions{
-		Store: s.store, Dir: filepath.Join(s.o.Data, mediaDir), Now: s.clock.Now, Log: s.log,
+		Store: s.store, Dir: filepath.Join(s.o.Data, mediaDir), SyncDir: syncDir, Now: s.clock.Now, Log: s.log,
 		Link: func(path string, expires time.Time) string {
 			return s.publicURL() + path + "?" + s.access.SignLink(path, expires)
 		},
@@ -203,7 +203,7 @@ func (s *Server) wire() error {
 	if err != nil {
 		return err
 	}
-	s.store.OnFeed(s.chat.FeedGrown)
+	s.store.OnFeed(s.chat.Feed().Grown)
 	extensions, err := extension.New(extension.Options{
 		Store: s.store, Access: s.access, Chat: s.chat, Client: client, Guard: guard, Home: s.publicURL, Now: s.clock.Now, Log: s.log,
 	})
@@ -303,14 +303,19 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		}
 	})
 	s.onStop("listener", func(ctx context.Context) error {
-		err := server.Shutdown(ctx)
-		if err != nil {
-			err = errors.Join(err, server.Close())
+		// Whoever stands still has half of the time: sends want some too.
+		half, cancel := context.WithTimeout(ctx, time.Until(deadlineOf(ctx))/2)
+		defer cancel()
+		if err := server.Shutdown(half); err != nil {
+			s.log.WarnContext(ctx, "calls under way were broken off", "err", err)
+			if err := server.Close(); err != nil {
+				return err
+			}
 		}
 		serving.Wait()
-		return err
+		return nil
 	})
-	s.onStop("feed", func(context.Context) error { s.chat.CloseFeed(); return nil }) // who waits for it holds the listener
+	s.onStop("feed", func(context.Context) error { s.chat.Feed().Close(); return nil }) // who waits for it holds the listener
 	if s.o.Dev == nil {
 		s.ready.Store(true)
 		return nil
@@ -321,6 +326,14 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.ready.Store(true)
 	return s.tell(world)
+}
+
+// deadlineOf is when a context ends, or a minute from now.
+func deadlineOf(ctx context.Context) time.Time {
+	if end, ok := ctx.Deadline(); ok {
+		return end
+	}
+	return time.Now().Add(time.Minute)
 }
 
 // Addr returns the address that Start listens on.

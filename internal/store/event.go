@@ -143,7 +143,7 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 }
 
 func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) {
-	tx.add(eventRows, e.ID, string(e.Type), e.Key, string(e.Payload), micros(e.At), deliveries, skips)
+	tx.add(eventRows, e.ID, string(e.Type), e.Key, text(e.Payload), micros(e.At), deliveries, skips)
 }
 
 func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) {
@@ -160,14 +160,24 @@ func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) {
 func (s *Store) RecordCall(ctx context.Context, e event.Event, o delivery.Outcome) (id delivery.ID, err error) {
 	err = s.write(ctx, func(tx *Tx) error {
 		e, o := e, o
-		if o.ID.Event == 0 {
-			e.ID = tx.NextID()
-			o.ID.Event = e.ID
-			tx.insertEvent(e, 1, 0)
-			tx.insertDelivery(e, event.Verdict{App: o.ID.App, State: delivery.Pending})
-		} else if err := tx.run(`UPDATE deliveries SET state = 'pending' WHERE event_id = $1 AND app = $2`, o.ID.Event, o.ID.App); err != nil {
-			return err
+		if o.ID.Event != 0 { // unless it was erased while it was repeated
+			n, err := tx.exec(`UPDATE deliveries SET state = 'pending' WHERE event_id = $1 AND app = $2
+				AND EXISTS (SELECT 1 FROM events WHERE id = $1 AND payload IS NOT NULL)`, o.ID.Event, o.ID.App)
+			if id = o.ID; err != nil || n == 0 {
+				return err
+			}
+			return tx.record(o)
 		}
+		if _, known, err := tx.User(e.User); err != nil {
+			return err
+		} else if !known {
+			attempt := *o.Attempt
+			attempt.Answer, o.Attempt, e.Payload = nil, &attempt, nil
+		}
+		e.ID = tx.NextID()
+		o.ID.Event = e.ID
+		tx.insertEvent(e, 1, 0)
+		tx.insertDelivery(e, event.Verdict{App: o.ID.App, State: delivery.Pending})
 		id = o.ID
 		return tx.record(o)
 	})

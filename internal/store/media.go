@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/openkenar/openkenar/internal/access"
@@ -17,6 +18,12 @@ func (s *Store) InsertUpload(ctx context.Context, u chat.Upload) error {
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'unsent')`,
 			u.ID, u.App, string(u.Kind), u.MIME, u.Name, u.SizeBytes, u.HeightPx, u.WidthPx, micros(u.CreatedAt))
 	})
+}
+
+// UnsentBytes implements chat.MediaStore.
+func (s *Store) UnsentBytes(ctx context.Context, app string) (n int64, err error) {
+	_, err = row(ctx, &s.reading, `SELECT CAST(coalesce(sum(size_bytes), 0) AS BIGINT) FROM media WHERE app = $1 AND state = 'unsent'`, []any{app}, &n)
+	return n, err
 }
 
 func upload(ctx context.Context, db querier, id string) (chat.Upload, bool, error) {
@@ -88,9 +95,13 @@ func (tx *Tx) InsertUploadToken(t access.UploadToken) error {
 // UploadTokenByHash implements access.Store.
 func (s *Store) UploadTokenByHash(ctx context.Context, hash []byte) (t access.UploadToken, ok bool, err error) {
 	var expires, revoked int64
-	ok, err = row(ctx, &s.reading, `SELECT u.hash, u.app, u.key_id, u.expires_at, k.revoked_at
+	var permissions string
+	ok, err = row(ctx, &s.reading, `SELECT u.hash, u.app, u.key_id, u.expires_at, k.revoked_at, k.permissions
 		FROM upload_tokens u JOIN api_keys k ON k.id = u.key_id WHERE u.hash = $1`, []any{hash},
-		&t.Hash, &t.App, &t.Key, &expires, &revoked)
+		&t.Hash, &t.App, &t.Key, &expires, &revoked, &permissions)
+	if err != nil || !ok {
+		return t, false, err
+	}
 	t.ExpiresAt, t.Revoked = moment(expires), revoked != 0
-	return t, ok, err
+	return t, true, json.Unmarshal([]byte(permissions), &t.Permissions)
 }

@@ -205,9 +205,12 @@ func Enum[T ~string](field string, value T, allowed ...T) error {
 	return status.New(status.Invalid, "%s: %q is not one of %s", field, Clip(string(value)), strings.Join(names, ", "))
 }
 
-// MaxText refuses a text longer than n characters (code points), or with a NUL
-// in it, which not every storage takes.
+// MaxText refuses a text longer than n characters (code points), one that is
+// not UTF-8, and one with a NUL in it, which not every storage takes.
 func MaxText(field, text string, n int) error {
+	if !utf8.ValidString(text) {
+		return status.New(status.Invalid, "%s: not UTF-8", field)
+	}
 	if strings.Contains(text, "\x00") {
 		return status.New(status.Invalid, "%s: holds a NUL character", field)
 	}

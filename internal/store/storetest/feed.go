@@ -247,9 +247,11 @@ func sharedMedia(t *testing.T, open opener) {
 func uploadTokens(t *testing.T, open opener) {
 	l := newLedger(t, open)
 	l.app("a")
-	token := access.UploadToken{Hash: []byte("hash"), App: "a", ExpiresAt: base.Add(1e9)}
+	token := access.UploadToken{
+		Hash: []byte("hash"), App: "a", ExpiresAt: base.Add(1e9), Permissions: []access.Permission{access.UploadMedia},
+	}
 	l.write(func(tx *store.Tx) error {
-		k := access.Key{ID: tx.NextID(), App: "a", Hash: []byte("key"), CreatedAt: base}
+		k := access.Key{ID: tx.NextID(), App: "a", Hash: []byte("key"), Permissions: token.Permissions, CreatedAt: base}
 		token.Key = k.ID
 		if err := tx.InsertKey(k); err != nil {
 			return err
@@ -286,13 +288,14 @@ func recordedCalls(t *testing.T, open opener) {
 	l.app("a")
 	handed := 0
 	l.OnCommit(func(list []delivery.Delivery) { handed += len(list) })
-	e := event.Event{Type: event.DynamicAction, At: base, Key: event.CallKey("user"), Payload: []byte(`{"k":1}`)}
+	l.write(func(tx *store.Tx) error { return tx.EnsureUser("user", base) })
+	e := event.Event{Type: event.DynamicAction, At: base, Key: event.CallKey("user"), User: "user", Payload: []byte(`{"k":1}`)}
 	o := exhausted(0, "a", 1)
 	id, err := l.RecordCall(t.Context(), e, o)
 	ok(t, err)
 	stored, found, err := l.Call(t.Context(), id)
 	ok(t, err)
-	e.ID, e.App, e.At = id.Event, "a", stored.At
+	e.ID, e.App, e.At, e.User = id.Event, "a", stored.At, ""
 	same(t, "found", found, true)
 	same(t, "the call", stored, e)
 	again := delivered(id.Event, "a", 2)
@@ -328,4 +331,16 @@ func recordedCalls(t *testing.T, open opener) {
 	stored, _, err = l.Call(t.Context(), id)
 	ok(t, err)
 	same(t, "the content once the user is erased", stored.Payload, nil)
+	if _, err := l.RecordCall(t.Context(), e, delivered(id.Event, "a", 3)); err != nil {
+		t.Fatal(err)
+	}
+	same(t, "attempts after that", len(l.attempts(id.Event, "a")), 2)
+
+	e.ID, e.User, e.Payload = 0, "erased meanwhile", []byte(`{"k":1}`)
+	id, err = l.RecordCall(t.Context(), e, exhausted(0, "a", 1))
+	ok(t, err)
+	stored, _, err = l.Call(t.Context(), id)
+	ok(t, err)
+	same(t, "of a user who is not there the content", stored.Payload, nil)
+	same(t, "and the answer", l.attempts(id.Event, "a")[0].Answer, nil)
 }

@@ -47,6 +47,7 @@ CREATE TABLE media (
   state      TEXT NOT NULL -- 'unsent', 'sent' once a message carries it, 'gone' before the file is removed
 );
 CREATE INDEX media_unsent ON media (created_at) WHERE state = 'unsent';
+CREATE INDEX media_unsent_app ON media (app) WHERE state = 'unsent';
 CREATE INDEX media_gone ON media (id) WHERE state = 'gone';
 
 CREATE TABLE upload_tokens (
