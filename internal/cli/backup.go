@@ -18,7 +18,8 @@ type backupCmd struct {
 func (backupCmd) Help() string {
 	return "The server may run meanwhile. The copy is checked and verified before it gets its name.\n\n" +
 		"To restore, put the file into an empty data directory as openkenar.db, with the master.key of the former one, " +
-		"and start the server on it. The master key is not part of the backup: keep it too, in another place."
+		"and start the server on it. The master key is not part of the backup: keep it too, in another place. Nor are the media that apps have uploaded: " +
+		"they are files in the directory media, to be copied as such."
 }
 
 // Run copies the ledger; when something is not accounted for in the copy, it
