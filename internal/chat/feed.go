@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/wire"
 )
 
 // FeedType is what kind of thing an app did.
@@ -16,7 +17,25 @@ type FeedType string
 const (
 	FeedMessage      FeedType = "MESSAGE"
 	FeedNotification FeedType = "NOTIFICATION"
+	FeedNotice       FeedType = "APP_NOTICE"
 )
+
+// NoticeFailing is the kind of notice that tells of an endpoint that has been
+// failing for days.
+const NoticeFailing = "ENDPOINT_FAILING"
+
+// FailingText says it in words.
+func FailingText(since time.Time) string {
+	return "The app's event URL has not accepted a webhook since " + since.UTC().Format(time.RFC3339) +
+		". Deliveries wait, none is lost; the URL is tried once an hour. Mend it, then redeliver or change the app's settings to go on at once."
+}
+
+// AppNotice is what the owner of an app has to know.
+type AppNotice struct {
+	Kind string    `json:"kind"`
+	Text string    `json:"text"`
+	At   wire.Time `json:"at"`
+}
 
 const (
 	// MaxWait is the longest that a call for the feed waits.
@@ -25,14 +44,16 @@ const (
 	lookEvery = time.Second
 )
 
-// FeedEntry is a line of the feed as the store has it. What was erased since
-// has neither a message nor a notification.
+// FeedEntry is a line of the feed as the store has it.
 type FeedEntry struct {
-	Number  int64 // in the order of commits, from 1
-	Type    FeedType
-	App     string
-	Message *Stored
-	Notice  *Notice
+	Number int64 // in the order of commits, from 1
+	Type   FeedType
+	App    string
+
+	// One of them, by Type; none once it was erased.
+	Message      *Stored
+	Notification *Notice
+	Notice       *AppNotice
 }
 
 // FeedItem is what an app did and the marketplace has to show.
@@ -40,9 +61,10 @@ type FeedItem struct {
 	Cursor       string        `json:"cursor"`
 	Type         FeedType      `json:"type"`
 	App          string        `json:"app"`
-	User         string        `json:"user"` // for whom it was sent, or to whom
+	User         string        `json:"user,omitempty"` // for whom it was sent, or to whom
 	Message      *Message      `json:"message,omitempty"`
 	Notification *Notification `json:"notification,omitempty"`
+	Notice       *AppNotice    `json:"notice,omitempty"`
 }
 
 // Feed is what apps did and the marketplace has to show, in the order of
@@ -136,12 +158,14 @@ func (c *Chat) items(entries []FeedEntry) ([]FeedItem, error) {
 				return nil, err
 			}
 			item.User, item.Message = e.Message.User, &m
-		case e.Notice != nil:
-			n, err := e.Notice.show()
+		case e.Notification != nil:
+			n, err := e.Notification.show()
 			if err != nil {
 				return nil, err
 			}
-			item.User, item.Notification = e.Notice.User, &n
+			item.User, item.Notification = e.Notification.User, &n
+		case e.Notice != nil:
+			item.Notice = e.Notice
 		default:
 			continue
 		}

@@ -10,7 +10,8 @@
 //
 // The files follow the path: engine.go takes what was committed, lane.go
 // queues it, send.go makes the attempt, retry.go judges it, record.go writes
-// the outcome, gate.go keeps silent what was revoked.
+// the outcome; sends.go shares the sends out, health.go knows whether an
+// endpoint can bear them, gate.go keeps silent what was revoked.
 package delivery
 
 import (
@@ -132,6 +133,11 @@ type Store interface {
 	// Record writes outcomes in one transaction. A delivery that was canceled
 	// meanwhile stays canceled unless it was in fact delivered.
 	Record(ctx context.Context, outcomes []Outcome) error
+	// Failing returns the apps whose endpoints have been failing.
+	Failing(ctx context.Context) ([]Health, error)
+	// NoteHealth writes down how an endpoint does; the first time that it is
+	// marked, its owner is told, on the feed.
+	NoteHealth(ctx context.Context, h Health, now time.Time) error
 }
 
 // Endpoints tells where an app is called. It is asked before every attempt and

@@ -42,6 +42,7 @@ type Engine struct {
 	mu    sync.Mutex
 	lanes map[string]*lane
 	held  atomic.Int64
+	sends sends
 	gate  *gate
 
 	senders, fillers, recorder, worker sync.WaitGroup
@@ -85,6 +86,13 @@ func (e *Engine) Start(ctx context.Context) error {
 	apps, err := e.store.Waiting(ctx)
 	if err != nil {
 		return fmt.Errorf("find the apps with pending deliveries: %w", err)
+	}
+	failing, err := e.store.Failing(ctx)
+	if err != nil {
+		return fmt.Errorf("find the apps whose endpoints fail: %w", err)
+	}
+	for _, known := range failing {
+		e.lane(known.App).health.resume(known)
 	}
 	e.worker.Go(func() { e.chore(e.ctx) })
 	if e.retention > 0 {
@@ -140,7 +148,7 @@ func (e *Engine) lane(app string) *lane {
 	defer e.mu.Unlock()
 	l, ok := e.lanes[app]
 	if !ok {
-		l = &lane{engine: e, app: app, waiting: map[string][]Delivery{}, held: map[ID]int{}, again: map[ID]struct{}{}}
+		l = &lane{engine: e, app: app, health: newHealth(e, app), waiting: map[string][]Delivery{}, held: map[ID]int{}, again: map[ID]struct{}{}}
 		e.lanes[app] = l
 	}
 	return l
@@ -163,7 +171,9 @@ func (e *Engine) Wake(app string) {
 	if e.ctx == nil || e.stopping() {
 		return
 	}
-	e.lane(app).wake()
+	l := e.lane(app)
+	l.health.probe()
+	l.wake()
 }
 
 // Revoke silences everything that rests on a grant. When it returns, nothing
@@ -208,6 +218,7 @@ func (e *Engine) NextDue() time.Time {
 // WakeAll makes every lane look at the ledger again: the clock was moved.
 func (e *Engine) WakeAll() {
 	for _, l := range e.all() {
+		l.health.breaker.Close() // which counts in real time
 		l.wake()
 	}
 }

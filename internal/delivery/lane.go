@@ -8,13 +8,16 @@ import (
 
 const (
 	// laneItems is the most deliveries of one app that memory holds.
-	laneItems = 1024
+	laneItems = 4096
 	// laneBytes bounds their bodies, in bytes; a single larger one still passes.
 	laneBytes = 4 << 20
-	// laneSends is how many sends of one app may be under way at a time.
+	// laneSends is how many sends of one app may be under way at a time, at most.
 	laneSends = 64
-	// fillItems is how many deliveries one read of the ledger adds.
+	// fillItems is how many deliveries one read of the ledger adds, at least.
 	fillItems = 256
+	// fillBelow is how few deliveries a lane holds when it looks for more. A read
+	// passes by what is held already, so it is seldom and adds much.
+	fillBelow = laneItems / 4
 	// fillRetry is how long a lane waits after the ledger could not be read.
 	fillRetry = time.Second
 )
@@ -27,6 +30,7 @@ const (
 type lane struct {
 	engine *Engine
 	app    string
+	health *health
 
 	mu      sync.Mutex
 	ready   []Delivery            // the next of each order key
@@ -102,11 +106,16 @@ func (l *lane) drop(d Delivery) {
 // dispatch starts senders while there is something to send and the app has
 // not its share of sends under way.
 func (l *lane) dispatch() {
-	for l.sending < laneSends && len(l.ready) > 0 && !l.parked && !l.engine.stopping() {
+	for l.mayStart() {
 		d, wakes := l.pop(), l.wakes
 		l.sending++
 		l.engine.senders.Go(func() { l.send(d, wakes) })
 	}
+}
+
+// mayStart says whether one more send may begin now; it then counts as begun.
+func (l *lane) mayStart() bool {
+	return len(l.ready) > 0 && !l.parked && !l.engine.stopping() && l.sending < l.health.most() && l.engine.sends.take(l, l.sending)
 }
 
 func (l *lane) pop() Delivery {
@@ -121,12 +130,18 @@ func (l *lane) pop() Delivery {
 // send attempts d and then whatever else is ready. wakes is the lane's count
 // when d was taken.
 func (l *lane) send(d Delivery, wakes int) {
-	for {
-		out, hold := l.engine.attempt(d)
+	for more := true; more; {
+		out, hold := l.engine.attempt(l.health, d)
 		if out != nil {
 			l.engine.outcomes <- result{lane: l, delivery: d, outcome: *out}
 		}
+		if next := l.engine.sends.give(); next != nil {
+			next.mu.Lock()
+			next.dispatch()
+			next.mu.Unlock()
+		}
 		l.mu.Lock()
+		l.sending--
 		if queue := l.waiting[d.Key]; len(queue) > 0 {
 			l.ready, l.waiting[d.Key] = append(l.ready, queue[0]), queue[1:]
 		} else {
@@ -140,14 +155,12 @@ func (l *lane) send(d Delivery, wakes int) {
 				l.fill()
 			}
 		}
-		if l.parked || l.engine.stopping() || len(l.ready) == 0 {
-			l.sending--
-			l.dispatch()
-			l.tellIdle()
-			l.mu.Unlock()
-			return
+		if more = l.mayStart(); more {
+			d, wakes = l.pop(), l.wakes
+			l.sending++
 		}
-		d, wakes = l.pop(), l.wakes
+		l.dispatch()
+		l.tellIdle()
 		l.mu.Unlock()
 	}
 }
@@ -216,7 +229,7 @@ func (l *lane) fill() {
 }
 
 func (l *lane) wantsFill() bool {
-	return l.behind && !l.parked && !l.engine.stopping() && len(l.held) <= laneItems/2 && l.room() > 0
+	return l.behind && !l.parked && !l.engine.stopping() && len(l.held) <= fillBelow && l.room() > 0
 }
 
 // read takes due deliveries from the ledger until the lane is full or up to
@@ -228,7 +241,7 @@ func (l *lane) read() {
 	for l.wantsFill() {
 		l.behind = false
 		clear(l.settled) // what was recorded before the look is not seen by it
-		limit := len(l.held) + fillItems
+		limit := len(l.held) + max(fillItems, min(l.room(), laneItems-fillBelow))
 		l.mu.Unlock()
 		due, next, err := l.look(ctx, limit)
 		l.mu.Lock()

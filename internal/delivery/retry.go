@@ -65,6 +65,15 @@ func judge(d Delivery, r webhook.Result, end time.Time) Outcome {
 	return out
 }
 
+// postpone lets a delivery wait for an endpoint that has been failing for days,
+// without a step of its schedule.
+func (o *Outcome) postpone(d Delivery, end time.Time) {
+	o.State, o.Retry, o.Reason = Pending, d.Retry, o.Attempt.Error
+	o.Why = "the endpoint has been failing for days; it is probed every " + probeEvery.String()
+	o.NextAt = end.Add(spread(probeEvery)).Truncate(time.Microsecond)
+	o.Attempt.NextAt = o.NextAt
+}
+
 // spread moves a step by up to jitter either way, so that what failed together
 // does not come back together.
 func spread(step time.Duration) time.Duration {

@@ -17,7 +17,7 @@ type hold struct{ until time.Time }
 
 // attempt sends one delivery and returns its outcome. It returns nil when
 // nothing was attempted and the delivery stays as it is in the ledger.
-func (e *Engine) attempt(d Delivery) (*Outcome, hold) {
+func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 	ctx := e.ctx
 	if d.Revoked {
 		return canceled(d, ReasonRevoked), hold{}
@@ -32,18 +32,32 @@ func (e *Engine) attempt(d Delivery) (*Outcome, hold) {
 	if endpoint.Hold != "" {
 		return nil, hold{}
 	}
+	if wait, ok := h.enter(); !ok {
+		return nil, hold{until: e.now().Add(wait)}
+	}
 	ctx, pass, refusal := e.gate.enter(ctx, d)
 	if refusal != "" {
+		h.leave(e.ctx, webhook.Result{Reason: webhook.Canceled}, e.now())
 		return canceled(d, refusal), hold{}
 	}
+	permit, limited := h.limiter.TryAcquirePermit()
 	result := e.client.Send(ctx, endpoint.request(d.ID.String(), d.Attempts+1, d.Body), time.Now())
 	refusal = e.gate.leave(pass, d)
+	if limited && result.Reason == webhook.OK {
+		permit.Record()
+	} else if limited {
+		permit.Drop()
+	}
+	h.leave(e.ctx, result, e.now())
 	if result.Reason == webhook.Canceled && refusal == "" {
 		// The engine is stopping. Failure policy: leave it pending; it is sent
 		// again with the same webhook-id, which the contract allows.
 		return nil, hold{}
 	}
 	out := judge(d, result, e.now())
+	if result.Reason != webhook.OK && out.Attempt != nil && h.sick() {
+		out.postpone(d, e.now())
+	}
 	if refusal != "" && out.State != Delivered {
 		out.State, out.Reason, out.NextAt, out.Attempt.NextAt = Canceled, refusal, time.Time{}, time.Time{}
 	}

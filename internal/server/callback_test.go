@@ -19,7 +19,7 @@ const (
 	backApps          = 8
 	backConversations = 90
 	backMessages      = 2 * backConversations // for each app, before anything is sent
-	backLane          = 64                    // sends of one app that may be under way
+	backLane          = 32                    // sends of one app that may be under way at first
 	backCallbacks     = backApps * backLane
 	backClicks        = 4                // of each app; and as many sessions
 	backTime          = 30 * time.Second // a send is given up after 10

@@ -126,6 +126,7 @@ func (i DevInfo) env() []byte {
 		{"BASE_URL", i.BaseURL},
 		{"HOST_KEY", i.HostKey},
 		{"API_KEY", i.App.APIKey},
+		{"IDENTIFICATION_KEY", i.App.IdentificationKey},
 		{"SELLER_TOKEN", i.Users.Seller.AccessToken},
 		{"BUYER_TOKEN", i.Users.Buyer.AccessToken},
 		{"POST_TOKEN", i.PostToken},

@@ -71,6 +71,14 @@ func (s *Store) Feed(ctx context.Context, after int64, limit int) ([]chat.FeedEn
 				return nil, err
 			}
 			if ok {
+				list[i].Notification = &n
+			}
+		case chat.FeedNotice:
+			n, ok, err := s.notice(ctx, e.ref)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
 				list[i].Notice = &n
 			}
 		}

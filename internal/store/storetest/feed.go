@@ -67,10 +67,10 @@ func feedOrder(t *testing.T, open opener) {
 	last := int64(0)
 	for i, e := range list {
 		same(t, "number", e.Number, int64(i+1))
-		if e.Notice.ID <= last {
+		if e.Notification.ID <= last {
 			t.Errorf("entry %d came before the one that is numbered before it", i)
 		}
-		last = e.Notice.ID
+		last = e.Notification.ID
 	}
 	part, err := l.Feed(t.Context(), 7, 5)
 	ok(t, err)
@@ -119,11 +119,11 @@ func feedEntries(t *testing.T, open opener) {
 	list := l.feed()
 	m.SentAt, m.Hash, m.Payload = base, []byte("hash of m"), []byte(`{"id":"m"}`)
 	same(t, "the message", *list[0].Message, m)
-	same(t, "its entry has no notification", list[0].Notice, nil)
-	n, found, err := l.Notification(t.Context(), list[1].Notice.ID)
+	same(t, "its entry has no notification", list[0].Notification, nil)
+	n, found, err := l.Notification(t.Context(), list[1].Notification.ID)
 	ok(t, err)
 	same(t, "found", found, true)
-	same(t, "the notification", *list[1].Notice, n)
+	same(t, "the notification", *list[1].Notification, n)
 	l.write(func(tx *store.Tx) error {
 		for done := false; !done; {
 			var err error
@@ -134,7 +134,7 @@ func feedEntries(t *testing.T, open opener) {
 		return nil
 	})
 	for i, e := range l.feed() {
-		if e.Number != int64(i+1) || e.Message != nil || e.Notice != nil {
+		if e.Number != int64(i+1) || e.Message != nil || e.Notification != nil {
 			t.Errorf("of what was erased the feed has %+v", e)
 		}
 	}

@@ -1,0 +1,567 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/server"
+)
+
+// table is the game at play: a real platform in dev mode, with the game as its
+// sample app. Tests are the marketplace, and use the host API alone.
+type table struct {
+	t            *testing.T
+	dir          string // where its platform was started
+	dev          server.DevInfo
+	game         string // the game's base URL
+	conversation string // the seller's with the bot
+	// line is what becomes of the game's calls of the platform.
+	line            atomic.Int32
+	arrived, goesOn chan struct{} // of a slow line
+}
+
+const (
+	works    = iota
+	broken   // they do not arrive
+	oneSided // they arrive, and the answer does not
+	slow     // they arrive, and the answer waits
+)
+
+func sit(t *testing.T) *table {
+	t.Helper()
+	b := &table{t: t, dir: t.TempDir(), arrived: make(chan struct{}), goesOn: make(chan struct{})}
+	data := filepath.Join(b.dir, ".openkenar")
+	platform, err := server.New(t.Context(), server.Options{
+		Listen: "127.0.0.1:0", Data: data, Version: "test", Dev: &server.DevOptions{}, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := platform.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
+		defer cancel()
+		if err := platform.Stop(ctx); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	content, err := os.ReadFile(filepath.Join(data, "dev.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(content, &b.dev); err != nil {
+		t.Fatal(err)
+	}
+	b.conversation = b.dev.BotConversationID
+
+	base, err := url.Parse(b.dev.BaseURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(base)
+	proxy.ErrorLog = log.New(io.Discard, "", 0)
+	proxy.ModifyResponse = func(resp *http.Response) error {
+		switch b.line.Load() {
+		case oneSided:
+			return errors.New("the answer is lost")
+		case slow:
+			close(b.arrived)
+			select {
+			case <-b.goesOn:
+			case <-resp.Request.Context().Done():
+			}
+		}
+		return nil
+	}
+	line := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b.line.Load() == broken {
+			w.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(line.Close)
+	game := httptest.NewServer(newApp(line.URL, b.dev.App.APIKey, b.dev.App.IdentificationKey).handler())
+	t.Cleanup(game.Close)
+	b.game = game.URL
+	b.host("PATCH", "/apps/sample-app", `{"event_url":"`+game.URL+`/event","dynamic_action_url":"`+game.URL+`/action"}`, nil)
+	return b
+}
+
+// call makes a call with a header. It may be used in any goroutine.
+func (b *table) call(method, to, body string, header ...string) (status int, answer string) {
+	req, err := http.NewRequestWithContext(b.t.Context(), method, to, strings.NewReader(body))
+	if err != nil {
+		b.t.Error(err)
+		return 0, ""
+	}
+	req.Header.Set("Content-Type", "application/json")
+	for pair := range slices.Chunk(header, 2) {
+		req.Header.Set(pair[0], pair[1])
+	}
+	resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
+	if err != nil {
+		b.t.Error(err)
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	if err != nil {
+		b.t.Error(err)
+	}
+	return resp.StatusCode, string(content)
+}
+
+// host calls the host API and reads the answer.
+func (b *table) host(method, path, body string, into any) {
+	b.t.Helper()
+	status, answer := b.call(method, b.dev.BaseURL+"/host/v1"+path, body, "Authorization", "Bearer "+b.dev.HostKey)
+	if status != http.StatusOK {
+		b.t.Fatalf("%s %s: %d %s", method, path, status, answer)
+	}
+	if into == nil {
+		return
+	}
+	if err := json.Unmarshal([]byte(answer), into); err != nil {
+		b.t.Fatalf("%s %s: %v in %s", method, path, err, answer)
+	}
+}
+
+// advance moves the platform's clock; what is due then has been sent.
+func (b *table) advance(by string) {
+	b.t.Helper()
+	b.host("POST", "/dev/clock", `{"advance":"`+by+`"}`, nil)
+}
+
+// write writes to the bot.
+func (b *table) write(conversation string) {
+	b.t.Helper()
+	b.host("POST", "/conversations/"+conversation+"/messages", `{"sender":"USER","text":"/start"}`, nil)
+	b.advance("0s")
+}
+
+// sent is a board as the user sees it.
+type sent struct {
+	ID, Text string
+	cells    string // X, O and ., row by row
+	choices  []choice
+}
+
+// String leaves out what is too long to read.
+func (s sent) String() string { return s.cells + " " + s.Text }
+
+// boards is all that the bot has said in a conversation.
+func (b *table) boards(conversation string) (all []sent) {
+	b.t.Helper()
+	var out struct {
+		Messages []struct {
+			sent
+			Sender  struct{ Type string }
+			Buttons struct {
+				Rows []struct {
+					Buttons []struct {
+						Caption string
+						Action  struct {
+							Dynamic struct{ Data choice } `json:"get_dynamic_action"`
+						}
+					}
+				}
+			}
+		}
+		Next *string
+	}
+	b.host("GET", "/conversations/"+conversation+"/messages", "", &out)
+	for _, m := range out.Messages {
+		if m.Sender.Type != "BOT" {
+			continue
+		}
+		for _, row := range m.Buttons.Rows {
+			if len(row.Buttons) != 3 || len(m.Buttons.Rows) != 3 {
+				b.t.Fatalf("this is no board: %+v", m)
+			}
+			for _, button := range row.Buttons {
+				m.cells += strings.NewReplacer("❌", "X", "⭕", "O", "⬜", ".").Replace(button.Caption)
+				m.choices = append(m.choices, button.Action.Dynamic.Data)
+			}
+		}
+		all = append(all, m.sent)
+	}
+	return all
+}
+
+// newest is the seller's newest board, which must be number n.
+func (b *table) newest(n int) sent {
+	b.t.Helper()
+	all := b.boards(b.conversation)
+	if len(all) != n {
+		b.t.Fatalf("%d boards, want %d: %v", len(all), n, all)
+	}
+	return all[n-1]
+}
+
+// press clicks a cell. It may be used in any goroutine.
+func (b *table) press(s sent, cell int, user string) (status int, text string) {
+	to := fmt.Sprintf("%s/host/v1/messages/%s/buttons/%d/%d/click", b.dev.BaseURL, s.ID, cell/3, cell%3)
+	status, answer := b.call("POST", to, `{"user":"`+user+`"}`, "Authorization", "Bearer "+b.dev.HostKey)
+	var out struct {
+		Text string `json:"text_message"`
+	}
+	if err := json.Unmarshal([]byte(answer), &out); err != nil {
+		b.t.Errorf("%v in %s", err, answer)
+	}
+	return status, out.Text
+}
+
+// click has the seller click a cell, and returns what the game says.
+func (b *table) click(s sent, cell int) string {
+	b.t.Helper()
+	status, text := b.press(s, cell, "seller")
+	if status != http.StatusOK || text == "" {
+		b.t.Fatalf("a click on %d of %s: %d %q", cell, s.cells, status, text)
+	}
+	return text
+}
+
+// clickAtOnce has the seller's finger tremble: the same click four times.
+func (b *table) clickAtOnce(s sent, cell int) {
+	b.t.Helper()
+	var clicks sync.WaitGroup
+	for range 4 {
+		clicks.Go(func() {
+			polite := []string{yourMove, oldBoard, saysLate, youWin, iWin, aDraw}
+			if status, text := b.press(s, cell, "seller"); status != http.StatusOK || !slices.Contains(polite, text) {
+				b.t.Errorf("one of four clicks on %d of %s: %d %q", cell, s.cells, status, text)
+			}
+		})
+	}
+	clicks.Wait()
+}
+
+// repeat sends every webhook, or makes every call, of these types again.
+func (b *table) repeat(types ...string) {
+	b.t.Helper()
+	for after := new(""); after != nil; {
+		var page struct {
+			Deliveries []struct{ ID, Type string }
+			Next       *string
+		}
+		b.host("GET", "/deliveries?app=sample-app&after="+*after, "", &page)
+		for _, d := range page.Deliveries {
+			if slices.Contains(types, d.Type) {
+				b.host("POST", "/deliveries/"+d.ID+"/redeliver", "", nil)
+			}
+		}
+		after = page.Next
+	}
+	b.advance("0s")
+}
+
+const (
+	yourMove = "Your move, ❌."
+	youWin   = "You win! Write to me to play again."
+	iWin     = "I win. Write to me to play again."
+	aDraw    = "A draw. Write to me to play again."
+	oldBoard = "This board is old. Go on with the newest one."
+	taken    = "This cell is taken. Choose another."
+	gone     = "This game is no more. Write to me to play again."
+)
+
+// TestGames plays whole games, one after another in one conversation. What is
+// done twice, late, or where it makes no sense changes nothing.
+func TestGames(t *testing.T) {
+	t.Parallel()
+	type turn struct {
+		cell  int
+		gives string
+	}
+	b := sit(t)
+	boards := 0
+	for _, g := range []struct {
+		turns []turn
+		ends  string
+	}{
+		{[]turn{{0, "X...O...."}, {8, "X.O.O...X"}, {6, "X.OOO.X.X"}, {7, "X.OOO.XXX"}}, youWin},
+		{[]turn{{4, "O...X...."}, {8, "O.O.X...X"}, {1, "OXO.X..OX"}, {3, "OXOXXO.OX"}, {6, "OXOXXOXOX"}}, aDraw},
+		{[]turn{{1, ".X..O...."}, {3, "OX.XO...."}, {5, "OX.XOX..O"}}, iWin},
+	} {
+		before := b.boards(b.conversation)
+		b.write(b.conversation)
+		boards++
+		now := b.newest(boards)
+		if now.cells != "........." || now.Text != yourMove {
+			t.Fatalf("a game begins with %+v", now)
+		}
+		for _, old := range before {
+			if says := b.click(old, 2); says != gone {
+				t.Errorf("on a board of an earlier game the bot says %q", says)
+			}
+		}
+		var game []sent
+		for i, turn := range g.turns {
+			says := yourMove
+			if i == len(g.turns)-1 {
+				says = g.ends
+			}
+			last := now
+			game = append(game, last)
+			if i%2 == 0 {
+				b.clickAtOnce(last, turn.cell)
+			} else if got := b.click(last, turn.cell); got != says {
+				t.Errorf("after %s the bot says %q, want %q", turn.gives, got, says)
+			}
+			boards++
+			now = b.newest(boards)
+			if now.cells != turn.gives || now.Text != says {
+				t.Fatalf("after a click on %d of %s: %+v, want %s and %q", turn.cell, last.cells, now, turn.gives, says)
+			}
+			b.clickAtOnce(last, turn.cell)
+			for cell := range 9 {
+				want := oldBoard
+				if says == g.ends {
+					want = g.ends
+				}
+				if got := b.click(game[cell%len(game)], cell); got != want {
+					t.Errorf("on an old board the bot says %q, want %q", got, want)
+				}
+				if now.cells[cell] == '.' && says != g.ends {
+					continue // the only clicks that count
+				}
+				if want = taken; says == g.ends {
+					want = g.ends
+				}
+				if got := b.click(now, cell); got != want {
+					t.Errorf("on cell %d of %s the bot says %q, want %q", cell, now.cells, got, want)
+				}
+			}
+			b.repeat("NEW_CHATBOT_MESSAGE")
+			b.newest(boards)
+		}
+	}
+	b.repeat("NEW_CHATBOT_MESSAGE", "DYNAMIC_ACTION")
+	b.newest(boards)
+}
+
+// TestOthers: each user has a game, and nobody plays another's.
+func TestOthers(t *testing.T) {
+	t.Parallel()
+	b := sit(t)
+	b.host("PUT", "/conversations/buyers", `{"type":"BOT","app":"sample-app","user":"buyer"}`, nil)
+	b.write(b.conversation)
+	b.write("buyers")
+	sellers, buyers := b.newest(1), b.boards("buyers")
+	if len(buyers) != 1 {
+		t.Fatalf("the buyer has %+v", buyers)
+	}
+	if status, _ := b.press(sellers, 4, "buyer"); status != http.StatusForbidden {
+		t.Errorf("the buyer clicks on the seller's board: %d", status)
+	}
+	for _, conversation := range []string{`"buyers"`, `"` + sellers.ID + `"`, `""`, `null`} {
+		data, _ := json.Marshal(sellers.choices[4])
+		status, answer := b.call("POST", b.game+"/action", `{"conversation_id":`+conversation+`,"extra_data":`+string(data)+`}`,
+			"Authorization", b.dev.App.IdentificationKey)
+		if status != http.StatusOK || !strings.Contains(answer, gone) {
+			t.Errorf("the seller's cell in conversation %s: %d %s", conversation, status, answer)
+		}
+	}
+	b.newest(1)
+	if _, text := b.press(buyers[0], 0, "buyer"); text != yourMove {
+		t.Errorf("the buyer is told %q", text)
+	}
+	b.click(sellers, 4)
+	if buyers = b.boards("buyers"); len(buyers) != 2 || buyers[1].cells != "X...O...." || b.newest(2).cells != "O...X...." {
+		t.Errorf("the buyer has %+v, the seller %+v", buyers, b.newest(2))
+	}
+}
+
+// TestStrangers: only the platform may call, and only what makes sense counts.
+func TestStrangers(t *testing.T) {
+	t.Parallel()
+	b := sit(t)
+	key := b.dev.App.IdentificationKey
+	message := `{"type":"NEW_CHATBOT_MESSAGE","new_chatbot_message":{"conversation":{"id":"` + b.conversation + `"},"sent_at":1}}`
+	for _, path := range []string{"/event", "/action"} {
+		for _, header := range [][]string{nil, {"Authorization", ""}, {"Authorization", "Bearer " + key}, {"Authorization", key[1:]}, {"Authorization", key + "x"}} {
+			if status, answer := b.call("POST", b.game+path, message, header...); status != http.StatusUnauthorized {
+				t.Errorf("%s with %q: %d %s", path, header, status, answer)
+			}
+		}
+		for _, body := range []string{"", "[]", `{"type":`, `{"more":"` + strings.Repeat("x", maxBody) + `"}`} {
+			if status, answer := b.call("POST", b.game+path, body, "Authorization", key); status != http.StatusBadRequest {
+				t.Errorf("%s with a wrong body: %d %s", path, status, answer)
+			}
+		}
+	}
+	if status, answer := b.call("POST", b.game+"/event", `{"type":"POST_UPDATE","post_update":{}}`, "Authorization", key); status != http.StatusOK {
+		t.Errorf("another event: %d %s", status, answer)
+	}
+	var test struct{ Delivered bool }
+	if b.host("POST", "/apps/sample-app/test-event", "", &test); !test.Delivered {
+		t.Error("the test event was not taken")
+	}
+	if all := b.boards(b.conversation); len(all) != 0 {
+		t.Fatalf("of all that came %+v", all)
+	}
+
+	var webhooks sync.WaitGroup
+	for range 8 {
+		webhooks.Go(func() {
+			status, answer := b.call("POST", b.game+"/event", message, "Authorization", key, "webhook-id", "the-same")
+			if status != http.StatusOK && status != http.StatusInternalServerError { // 500: while another sends the board
+				t.Errorf("one of eight webhooks: %d %s", status, answer)
+			}
+		})
+	}
+	webhooks.Wait()
+	b.newest(1)
+}
+
+// TestBoardIsNotSent: what the game could not say is said later, and nothing is
+// played twice.
+func TestBoardIsNotSent(t *testing.T) {
+	t.Parallel()
+	b := sit(t)
+	b.line.Store(broken)
+	b.write(b.conversation)
+	if all := b.boards(b.conversation); len(all) != 0 {
+		t.Fatalf("through a broken line came %+v", all)
+	}
+	b.line.Store(works)
+	b.advance("10s") // the platform tries again
+	first := b.newest(1)
+
+	b.line.Store(broken)
+	if says := b.click(first, 0); says != saysLate {
+		t.Errorf("when its board is not sent the bot says %q", says)
+	}
+	b.newest(1)
+	b.line.Store(works)
+	if says := b.click(first, 8); says != oldBoard { // the bot has made its move
+		t.Errorf("the second time it says %q", says)
+	}
+	second := b.newest(2)
+	if second.cells != "X...O...." {
+		t.Errorf("the board is %s", second.cells)
+	}
+
+	b.line.Store(oneSided)
+	if says := b.click(second, 8); says != saysLate {
+		t.Errorf("when it does not know of its board the bot says %q", says)
+	}
+	third := b.newest(3)
+	b.line.Store(works)
+	if says := b.click(third, 6); says != yourMove || b.newest(4).cells != "X.OOO.X.X" {
+		t.Errorf("then the bot says %q, and the board is %s", says, b.newest(4).cells)
+	}
+
+	b.line.Store(oneSided)
+	b.write(b.conversation)
+	once := b.newest(5)
+	b.line.Store(works)
+	b.advance("10s")
+	again := b.newest(6) // the same board: the bot cannot know that the first one came
+	if again.cells != once.cells || !slices.Equal(again.choices, once.choices) {
+		t.Errorf("sent first %+v, then %+v", once, again)
+	}
+	if says := b.click(once, 4); says != yourMove {
+		t.Errorf("on the one the bot says %q", says)
+	}
+	if says := b.click(again, 8); says != oldBoard {
+		t.Errorf("on the other the bot says %q", says)
+	}
+	b.repeat("NEW_CHATBOT_MESSAGE", "DYNAMIC_ACTION")
+	b.newest(7)
+}
+
+// TestBoardIsOnItsWay: the user has the board before the game knows, and is fast.
+func TestBoardIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	b := sit(t)
+	b.write(b.conversation)
+	first := b.newest(1)
+	b.line.Store(slow)
+	var click sync.WaitGroup
+	click.Go(func() {
+		if status, text := b.press(first, 0, "seller"); status != http.StatusOK || text != yourMove {
+			t.Errorf("a slow click: %d %q", status, text)
+		}
+	})
+	<-b.arrived
+	b.line.Store(works)
+	second := b.newest(2)
+	for _, s := range []sent{first, second} {
+		if says := b.click(s, 8); says != saysLate {
+			t.Errorf("on %s the bot says %q", s.cells, says)
+		}
+	}
+	b.repeat("NEW_CHATBOT_MESSAGE") // now it answers 500, and is tried again later
+	b.newest(2)
+	close(b.goesOn)
+	click.Wait()
+	if says := b.click(second, 8); says != yourMove {
+		t.Errorf("then the bot says %q", says)
+	}
+	b.advance("10m")
+	b.newest(3)
+}
+
+// TestReadme pastes the README's lines for the third terminal into a shell, one
+// block after another, and compares what comes out with what the page shows
+// ("…" stands for anything).
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	for _, tool := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatalf("%s is needed: %v", tool, err)
+			}
+			t.Skipf("%s is not on this machine", tool)
+		}
+	}
+	page, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := regexp.MustCompile("(?s)<!-- walk -->\n```sh\n(.*?)```\n<!-- gives -->\n```\n(.*?)```\n").FindAllStringSubmatch(string(page), -1)
+	if len(blocks) != 5 {
+		t.Fatalf("%d blocks found in the README", len(blocks))
+	}
+	b := sit(t)
+	for _, block := range blocks {
+		script, gives := block[1], strings.Split(strings.TrimSpace(block[2]), "…")
+		cmd := exec.CommandContext(t.Context(), "bash", "-c", // one terminal: what is set in a block stays so
+			"set -e; . .openkenar/dev.env; touch state; . ./state\n"+script+"\ndeclare -p BOARD >state 2>/dev/null || true")
+		cmd.Dir = b.dir
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s\n%v: %s", script, err, out)
+		}
+		for i := range gives {
+			gives[i] = regexp.QuoteMeta(gives[i])
+		}
+		if !regexp.MustCompile("^" + strings.Join(gives, ".+") + "$").MatchString(strings.TrimSpace(string(out))) {
+			t.Errorf("%s\ngave:  %s\nshown: %s", script, out, block[2])
+		}
+		b.advance("0s") // a person takes longer to paste the next block than a delivery does
+	}
+}
