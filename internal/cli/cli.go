@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"os"
 	"runtime/debug"
@@ -61,7 +60,6 @@ type commands struct {
 type call struct {
 	Streams
 	env map[string]string
-	log *slog.Logger
 }
 
 // exit carries kong's wish to end, as for --help, out of its parser.
@@ -112,7 +110,7 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 	if err != nil {
 		return fail(exitUsage, fmt.Errorf("%w; see openkenar --help", err))
 	}
-	c := &call{Streams: streams, env: env, log: slog.New(slog.NewTextHandler(streams.Err, nil))}
+	c := &call{Streams: streams, env: env}
 	switch err := parsed.Run(c); {
 	case err == nil:
 		return exitOK

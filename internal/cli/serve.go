@@ -28,7 +28,7 @@ type listenFlags struct {
 func (f listenFlags) options(c *call, data string) server.Options {
 	return server.Options{
 		Listen: f.Listen, Data: data, PublicURL: f.PublicURL, AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile,
-		Retention: f.Retention, HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version, Log: c.log,
+		Retention: f.Retention, HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version,
 	}
 }
 
@@ -58,7 +58,7 @@ func (d devCmd) Run(ctx context.Context, c *call) error {
 		EventURL: d.EventURL, InitURL: d.InitURL, ActionURL: d.ActionURL,
 		RedirectURI: d.RedirectURI, IdentificationKey: d.IdentificationKey,
 	}
-	return run(ctx, o, func(s *server.Server) error {
+	return c.run(ctx, o, func(s *server.Server) error {
 		_, err := fmt.Fprintf(c.Out, `OpenKenar %s runs, with a demo world: a seller, a buyer, a post, a chat, and the app "sample-app".
 
   base URL     http://%s
@@ -93,8 +93,7 @@ type serveCmd struct {
 func (v serveCmd) Run(ctx context.Context, c *call) error {
 	o := v.options(c, v.Data)
 	o.LoginURL = v.LoginURL
-	return run(ctx, o, func(s *server.Server) error {
-		c.log.InfoContext(ctx, "listening", "addr", s.Addr())
+	return c.run(ctx, o, func(s *server.Server) error {
 		if file := s.HostKeyMade(); file != "" {
 			if _, err := fmt.Fprintf(c.Out, "A host key was made. The marketplace's backend needs it: %s\n", file); err != nil {
 				return err
@@ -107,7 +106,10 @@ func (v serveCmd) Run(ctx context.Context, c *call) error {
 
 // run runs a server until ctx ends, then stops it within the drain time. Being
 // stopped while it starts is no failure.
-func run(ctx context.Context, o server.Options, started func(*server.Server) error) (err error) {
+func (c *call) run(ctx context.Context, o server.Options, started func(*server.Server) error) (err error) {
+	log, stop := serverLog(c.Err)
+	defer stop()
+	o.Log = log
 	s, err := server.New(ctx, o)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -125,6 +127,7 @@ func run(ctx context.Context, o server.Options, started func(*server.Server) err
 	} else if err != nil {
 		return err
 	}
+	log.InfoContext(ctx, "listening", "addr", s.Addr())
 	if err := started(s); err != nil {
 		return err
 	}

@@ -6,7 +6,7 @@ import (
 )
 
 const (
-	recordBatch = 512                    // outcomes that share a transaction
+	recordBatch = 4096                   // outcomes that share a transaction
 	recordRetry = 100 * time.Millisecond // wait after a failed write, growing to recordMax
 	recordMax   = 5 * time.Second
 )
