@@ -84,9 +84,9 @@ type Tx interface {
 	InsertConversation(c Conversation, now time.Time) error
 	SetBlocked(id string, by Side, blocked bool) error
 	Message(id string) (m Stored, ok bool, err error)
-	// InsertMessage stores a message unless one with its id is stored already;
-	// then it returns that one and false.
-	InsertMessage(m Stored) (Stored, bool, error)
+	// InsertMessages stores messages, and says of each whether it did: not where
+	// one with its id is stored already.
+	InsertMessages(list []Stored) (inserted []bool, err error)
 	// EraseMessage erases a message's content, its event's too, and cancels
 	// what was not sent yet; again, it only returns the event. ok is false where
 	// there is no such message.
@@ -276,28 +276,50 @@ func (c *Chat) Block(ctx context.Context, id string, by Side, blocked bool) erro
 	})
 }
 
-// Write is one of many writes that share a transaction.
-type Write func(tx Tx, now time.Time) (market.Change, error)
+// Write is one of many writes that share a transaction: a message, or another.
+type Write struct {
+	Message *NewMessage
+	Other   func(tx Tx, now time.Time) (market.Change, error)
+}
 
 // Result is what became of one of them.
 type Result struct {
 	Change market.Change
 	Err    error // why it was refused
+	stored Stored
 }
 
 // All carries out writes in their order, in one transaction. One that is
 // refused does not disturb the others; an error of our own undoes all.
-func (c *Chat) All(ctx context.Context, writes []Write) ([]Result, error) {
-	results := make([]Result, len(writes))
-	err := c.store.Write(ctx, func(tx Tx) error {
-		for i, w := range writes {
-			change, err := w(tx, c.now())
-			if err != nil && status.KindOf(err) == status.Internal {
-				return err
+func (c *Chat) All(ctx context.Context, writes []Write) (results []Result, err error) {
+	err = c.store.Write(ctx, func(tx Tx) error {
+		results = results[:0]
+		for rest := writes; len(rest) > 0; rest = writes[len(results):] {
+			results = append(results, c.some(tx, rest)...)
+		}
+		for _, r := range results {
+			if r.Err != nil && status.KindOf(r.Err) == status.Internal {
+				return r.Err
 			}
-			results[i] = Result{Change: change, Err: err}
 		}
 		return nil
 	})
 	return results, err
+}
+
+// some carries out the first writes of several: all messages up to the next
+// that is none, or one that is none.
+func (c *Chat) some(tx Tx, writes []Write) []Result {
+	var messages []NewMessage
+	for _, w := range writes {
+		if w.Message == nil {
+			break
+		}
+		messages = append(messages, *w.Message)
+	}
+	if len(messages) > 0 {
+		return PutMessages(tx, messages, c.now())
+	}
+	change, err := writes[0].Other(tx, c.now())
+	return []Result{{Change: change, Err: err}}
 }

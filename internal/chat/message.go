@@ -286,46 +286,98 @@ func (s Stored) keyboards() (k Keyboards, err error) {
 // PutMessage accepts a message that a person wrote. The same again under its
 // id changes nothing and returns the first; another is Conflict.
 func PutMessage(tx Tx, n NewMessage, now time.Time) (Stored, market.Change, error) {
-	none := func(err error) (Stored, market.Change, error) { return Stored{}, market.Unchanged, err }
+	r := PutMessages(tx, []NewMessage{n}, now)[0]
+	return r.stored, r.Change, r.Err
+}
+
+// PutMessages is PutMessage for many: one that is refused does not disturb the
+// others.
+func PutMessages(tx Tx, list []NewMessage, now time.Time) []Result {
+	results := make([]Result, len(list))
+	sent := make([]conversing, 0, len(list))
+	for i, n := range list {
+		c, err := n.converse(tx, now)
+		if c.index = i; err != nil || c.known {
+			results[i] = Result{stored: c.Stored, Err: err}
+			continue
+		}
+		sent = append(sent, c)
+	}
+	if len(sent) == 0 {
+		return results
+	}
+	messages := make([]Stored, len(sent))
+	for i := range sent {
+		sent[i].Event = tx.NextID()
+		messages[i] = sent[i].Stored
+	}
+	inserted, err := tx.InsertMessages(messages)
+	for i, c := range sent {
+		r := Result{stored: c.Stored, Err: err}
+		switch {
+		case err != nil:
+		case inserted[i]:
+			r.Change, r.Err = market.Changed, emit(tx, c.conv, c.Stored, now)
+		default:
+			r.stored, r.Err = c.repeated(tx)
+		}
+		results[c.index] = r
+	}
+	return results
+}
+
+// conversing is a message in its conversation, ready to be stored.
+type conversing struct {
+	Stored
+	conv  Conversation
+	known bool // it is stored already
+	index int
+}
+
+// converse puts a message into its conversation.
+func (n NewMessage) converse(tx Tx, now time.Time) (c conversing, err error) {
 	if n.Type == "" {
 		n.Type = Text
 	}
 	if err := n.check(); err != nil {
-		return none(err)
+		return c, err
 	}
 	conv, ok, err := tx.Conversation(n.Conversation)
 	if err != nil {
-		return none(err)
+		return c, err
 	}
 	if !ok {
-		return none(NoConversation(n.Conversation))
+		return c, NoConversation(n.Conversation)
 	}
-	m, err := n.stored(conv, now)
-	if err != nil {
-		return none(err)
+	c.conv = conv
+	if c.Stored, err = n.stored(conv, now); err != nil {
+		return c, err
 	}
-	if m.User, err = conv.writer(n.Sender); err != nil {
+	var refusal error
+	if c.User, refusal = conv.writer(n.Sender); refusal != nil {
 		// A repeat of what was accepted is answered as before, whatever has
 		// happened since.
-		stored, ok, e := tx.Message(m.ID)
-		if e != nil || !ok || !bytes.Equal(stored.Hash, m.Hash) {
-			return none(cmp.Or(e, err))
+		stored, ok, err := tx.Message(c.ID)
+		if err != nil || !ok || !bytes.Equal(stored.Hash, c.Hash) {
+			return c, cmp.Or(err, refusal)
 		}
-		return stored, market.Unchanged, nil
+		c.Stored, c.known = stored, true
 	}
-	m.Event = tx.NextID()
-	stored, inserted, err := tx.InsertMessage(m)
+	return c, nil
+}
+
+// repeated is the message that is stored under the same id, if it is the same.
+func (c conversing) repeated(tx Tx) (Stored, error) {
+	stored, _, err := tx.Message(c.ID)
 	switch {
 	case err != nil:
-		return none(err)
-	case inserted:
-		return stored, market.Changed, emit(tx, conv, m, now)
+		return stored, err
 	case stored.Payload == nil: // erased since, its hash too: nothing to compare
-		stored.Payload = m.Payload
-	case !bytes.Equal(stored.Hash, m.Hash):
-		return none(status.New(status.Conflict, "id: message %q exists with other content", n.ID))
+		stored.Payload = c.Payload
+	case !bytes.Equal(stored.Hash, c.Hash):
+		return stored, status.New(status.Conflict, "id: message %q exists with other content", c.ID)
 	}
-	return stored, market.Unchanged, nil
+	return stored, nil
 }
 
 func (n NewMessage) check() error {

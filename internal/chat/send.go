@@ -191,7 +191,7 @@ func (c *Chat) say(tx Tx, conv Conversation, s said) error {
 			return err
 		}
 	}
-	if _, _, err := tx.InsertMessage(m); err != nil { // the id is new: nothing to compare
+	if _, err := tx.InsertMessages([]Stored{m}); err != nil { // the id is new: it is stored
 		return err
 	}
 	if err := emit(tx, conv, m, now); err != nil {

@@ -29,42 +29,38 @@ type operation struct {
 }
 
 // parseLine reads a line of a batch.
-func parseLine(line []byte) (chat.Write, error) {
+func parseLine(line []byte) (w chat.Write, err error) {
 	if len(line) > api.MaxBody {
-		return nil, status.New(status.TooLarge, "the line has %d bytes, want at most %d", len(line), api.MaxBody)
+		return w, status.New(status.TooLarge, "the line has %d bytes, want at most %d", len(line), api.MaxBody)
 	}
 	var o operation
 	if err := wire.Unmarshal(line, &o); err != nil {
-		return nil, err
+		return w, err
 	}
-	var writes []chat.Write
-	if o.User != nil {
-		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) { return market.PutUser(tx, *o.User, now) })
-	}
-	if o.Post != nil {
-		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) { return market.PutPost(tx, *o.Post, now) })
-	}
-	if o.Conversation != nil {
-		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) {
-			return chat.PutConversation(tx, *o.Conversation, now)
-		})
+	given := 0
+	other := func(present bool, f func(tx chat.Tx, now time.Time) (market.Change, error)) {
+		if present {
+			w.Other = f
+			given++
+		}
 	}
 	if o.Message != nil {
-		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) {
-			_, change, err := chat.PutMessage(tx, *o.Message, now)
-			return change, err
-		})
+		w.Message = o.Message
+		given++
 	}
-	if o.Transaction != nil {
-		writes = append(writes, func(tx chat.Tx, now time.Time) (market.Change, error) {
-			return market.PutTransaction(tx, *o.Transaction, now)
-		})
+	other(o.User != nil, func(tx chat.Tx, now time.Time) (market.Change, error) { return market.PutUser(tx, *o.User, now) })
+	other(o.Post != nil, func(tx chat.Tx, now time.Time) (market.Change, error) { return market.PutPost(tx, *o.Post, now) })
+	other(o.Conversation != nil, func(tx chat.Tx, now time.Time) (market.Change, error) {
+		return chat.PutConversation(tx, *o.Conversation, now)
+	})
+	other(o.Transaction != nil, func(tx chat.Tx, now time.Time) (market.Change, error) {
+		return market.PutTransaction(tx, *o.Transaction, now)
+	})
+	if given != 1 {
+		return chat.Write{}, status.New(status.Invalid,
+			"the line names %d operations; want exactly one of user, post, conversation, message, transaction", given)
 	}
-	if len(writes) != 1 {
-		return nil, status.New(status.Invalid,
-			"the line names %d operations; want exactly one of user, post, conversation, message, transaction", len(writes))
-	}
-	return writes[0], nil
+	return w, nil
 }
 
 // lineError is what was wrong with a line.

@@ -23,7 +23,7 @@ func TestUnprovenBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = s.Chat().Write(t.Context(), func(tx chat.Tx) error {
-		_, _, err := tx.InsertMessage(chat.Stored{ID: "m", Event: tx.NextID(), SentAt: time.Now(), Hash: []byte{}}) // and no event
+		_, err := tx.InsertMessages([]chat.Stored{{ID: "m", Event: tx.NextID(), SentAt: time.Now(), Hash: []byte{}}}) // and no event
 		return err
 	})
 	if err := errors.Join(err, s.Close()); err != nil {

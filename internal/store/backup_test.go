@@ -39,7 +39,7 @@ func TestCopyBesideWriters(t *testing.T) {
 					if err := tx.EnsureUser(user, base); err != nil {
 						return err
 					}
-					if _, _, err := tx.InsertMessage(m); err != nil {
+					if _, err := tx.InsertMessages([]chat.Stored{m}); err != nil {
 						return err
 					}
 					return happen(tx, m.Event, 0)

@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// bulkKind is a table whose new rows a transaction gathers, and writes many at
-// a time: right before something looks at the table, and at the end.
+// bulkKind is a statement with many rows of parameters.
 type bulkKind struct {
 	table   string
 	columns []string
+	before  string // the rows
+	after   string
 }
 
 // bulkSizes are how many rows a statement has: few texts, each prepared once.
@@ -28,17 +29,35 @@ var (
 		"event_id", "app", "slot", "grant_id", "metadata", "state", "reason", "next_at", "why", "finished_at")
 	attemptRows = newBulk("attempts",
 		"event_id", "app", "n", "at", "duration_us", "request", "status", "answer", "error", "why", "next_at")
-	bulkKinds = []*bulkKind{eventRows, deliveryRows, attemptRows}
+	messageRows = returning(newBulk("messages",
+		"event_id", "id", "conversation", "type", "user_id", "app", "sent_at", "hash", "payload", "buttons", "media"),
+		" ON CONFLICT (id) DO NOTHING RETURNING event_id")
+	// deliveredRows are deliveries that an attempt has finished.
+	deliveredRows = &bulkKind{
+		columns: []string{"event_id", "app", "finished_at"},
+		before:  `WITH outcomes (event, of_app, finished) AS (VALUES `,
+		after: `) UPDATE deliveries SET state = 'delivered', reason = '', attempts = attempts + 1, next_at = 0, why = '', finished_at = outcomes.finished
+			FROM outcomes WHERE event_id = outcomes.event AND app = outcomes.of_app AND state IN ('pending', 'canceled') RETURNING event_id, app, attempts`,
+	}
 )
 
-func newBulk(table string, columns ...string) *bulkKind {
-	return &bulkKind{table: table, columns: columns}
+func returning(k *bulkKind, after string) *bulkKind {
+	k.after = after
+	return k
 }
 
-// insert is the statement for n rows.
-func (k *bulkKind) insert(n int, placeholder func(n int) string) string {
+// gathered are the tables whose new rows a transaction gathers: they are
+// written right before something looks at the table, and at the end.
+var gathered = []*bulkKind{eventRows, deliveryRows, attemptRows}
+
+func newBulk(table string, columns ...string) *bulkKind {
+	return &bulkKind{table: table, columns: columns, before: "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES "}
+}
+
+// text is the statement for n rows.
+func (k *bulkKind) text(n int, placeholder func(n int) string) string {
 	var b strings.Builder
-	b.WriteString("INSERT INTO " + k.table + " (" + strings.Join(k.columns, ", ") + ") VALUES ")
+	b.WriteString(k.before)
 	for i := range n {
 		for j := range k.columns {
 			before := ", "
@@ -51,20 +70,43 @@ func (k *bulkKind) insert(n int, placeholder func(n int) string) string {
 			b.WriteString(before + placeholder(i*len(k.columns)+j+1))
 		}
 	}
-	return b.String() + ")"
+	return b.String() + ")" + k.after
 }
 
-// bulkInsert returns the statement that inserts so many rows.
-func (s *Store) bulkInsert(ctx context.Context, kind *bulkKind, size int) (*written, error) {
-	of := bulkSize{kind, size}
+// bulk returns the statement for so many rows.
+func (s *Store) bulk(ctx context.Context, kind *bulkKind, rows int) (*written, error) {
+	of := bulkSize{kind, rows}
 	if w, ok := s.bulks[of]; ok {
 		return w, nil
 	}
-	w, err := s.prepared(ctx, kind.insert(size, s.dialect.placeholder))
+	w, err := s.prepared(ctx, kind.text(rows, s.dialect.placeholder))
 	if err == nil {
 		s.bulks[of] = w
 	}
 	return w, err
+}
+
+// inBulk runs a statement over rows of parameters, one value after another, and
+// scans what it returns.
+func inBulk[T any](tx *Tx, kind *bulkKind, args []any, scan func(scanner) (T, error)) (list []T, err error) {
+	for _, size := range bulkSizes {
+		for width := size * len(kind.columns); len(args) >= width; args = args[width:] {
+			w, err := tx.store.bulk(tx.ctx, kind, size)
+			if err != nil {
+				return nil, err
+			}
+			if err := tx.before(w); err != nil {
+				return nil, err
+			}
+			part, err := scanAll(tx.ctx, w, scan, args[:width])
+			if err != nil {
+				return nil, err
+			}
+			tx.writes += len(part)
+			list = append(list, part...)
+		}
+	}
+	return list, nil
 }
 
 // add gathers a row.
@@ -79,9 +121,9 @@ func (tx *Tx) flush(kinds []*bulkKind) error {
 		args := tx.gathered[kind]
 		for _, size := range bulkSizes {
 			for width := size * len(kind.columns); len(args) >= width; args = args[width:] {
-				st, err := tx.store.bulkInsert(tx.ctx, kind, size)
+				w, err := tx.store.bulk(tx.ctx, kind, size)
 				if err == nil {
-					_, err = st.ExecContext(tx.ctx, args[:width]...)
+					_, err = w.ExecContext(tx.ctx, args[:width]...)
 				}
 				if err != nil {
 					return fmt.Errorf("insert %d rows into %s: %w", size, kind.table, err)

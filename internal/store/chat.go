@@ -104,19 +104,25 @@ func scanMessage(r scanner) (chat.Stored, error) {
 	return m, err
 }
 
-// InsertMessage implements chat.Tx.
-func (tx *Tx) InsertMessage(m chat.Stored) (chat.Stored, bool, error) {
-	n, err := tx.exec(`INSERT INTO messages (event_id, id, conversation, type, user_id, app, sent_at, hash, payload, buttons, media)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (id) DO NOTHING`,
-		m.Event, m.ID, m.Conversation, string(m.Type), m.User, m.App, micros(m.SentAt), m.Hash, string(m.Payload), text(m.Buttons), m.Media)
-	if err != nil {
-		return m, false, err
+// InsertMessages implements chat.Tx.
+func (tx *Tx) InsertMessages(list []chat.Stored) (inserted []bool, err error) {
+	inserted = make([]bool, len(list))
+	at := make(map[int64]int, len(list)) // by event
+	args := make([]any, 0, len(list)*len(messageRows.columns))
+	for i, m := range list {
+		at[m.Event] = i
+		args = append(args, m.Event, m.ID, m.Conversation, string(m.Type), m.User, m.App, micros(m.SentAt), m.Hash,
+			string(m.Payload), text(m.Buttons), m.Media)
 	}
-	if n > 0 {
-		return m, true, tx.participate(m.User, m.Conversation)
+	events, err := inBulk(tx, messageRows, args, scanID)
+	for _, e := range events {
+		i := at[e]
+		inserted[i] = true
+		if err := tx.participate(list[i].User, list[i].Conversation); err != nil {
+			return nil, err
+		}
 	}
-	stored, _, err := tx.Message(m.ID)
-	return stored, false, err
+	return inserted, err
 }
 
 // participate notes that a user has written in a conversation, for the day on

@@ -69,13 +69,51 @@ func (s *Store) Waiting(ctx context.Context) ([]string, error) {
 // Record implements delivery.Store.
 func (s *Store) Record(ctx context.Context, outcomes []delivery.Outcome) error {
 	return s.write(ctx, func(tx *Tx) error {
-		for _, o := range outcomes {
+		rest, err := tx.recordDelivered(outcomes)
+		if err != nil {
+			return err
+		}
+		for _, o := range rest {
 			if err := tx.record(o); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// recordDelivered records the usual outcomes in bulk: an attempt that was a
+// delivery. It returns those that are left.
+func (tx *Tx) recordDelivered(outcomes []delivery.Outcome) (rest []delivery.Outcome, err error) {
+	usual := make(map[delivery.ID]delivery.Outcome, len(outcomes))
+	args := make([]any, 0, len(outcomes)*len(deliveredRows.columns))
+	for _, o := range outcomes {
+		if _, twice := usual[o.ID]; twice || o.State != delivery.Delivered || o.Attempt == nil {
+			rest = append(rest, o)
+			continue
+		}
+		usual[o.ID] = o
+		args = append(args, o.ID.Event, o.ID.App, micros(o.Attempt.At.Add(o.Attempt.Duration)))
+	}
+	found, err := inBulk(tx, deliveredRows, args, scanDelivered)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range found {
+		if err := tx.insertAttempt(usual[d.ID], d.Attempts); err != nil {
+			return nil, err
+		}
+		delete(usual, d.ID)
+	}
+	for _, o := range usual {
+		rest = append(rest, o)
+	}
+	return rest, nil
+}
+
+func scanDelivered(r scanner) (d delivery.Row, err error) {
+	err = r.Scan(&d.ID.Event, &d.ID.App, &d.Attempts)
+	return d, err
 }
 
 func (tx *Tx) record(o delivery.Outcome) error {

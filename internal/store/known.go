@@ -71,7 +71,7 @@ var (
 
 func effectOf(q string) (e effect) {
 	words := word.FindAllString(q, -1)
-	for _, kind := range bulkKinds {
+	for _, kind := range gathered {
 		if slices.Contains(words, kind.table) {
 			e.sees = append(e.sees, kind)
 		}

@@ -40,6 +40,7 @@ var meantScans = []string{
 	"SCAN redeliveries USING INDEX redeliveries_open",
 	"SCAN media USING COVERING INDEX media_gone",
 	"SCAN CONSTANT ROW",
+	"SCAN outcomes", // the parameters themselves
 	"SCAN d USING INDEX deliveries_pending",
 }
 
@@ -60,7 +61,7 @@ func (st *statements) checkPlans(t *testing.T) {
 		}
 		for _, step := range plan(t, db, q) {
 			meant := slices.ContainsFunc(meantScans, func(m string) bool { return strings.HasPrefix(step, m) })
-			if strings.HasPrefix(step, "SCAN ") && !meant {
+			if strings.HasPrefix(step, "SCAN ") && !strings.HasSuffix(step, " CONSTANT ROWS") && !meant {
 				t.Errorf("%s in\n%s", step, q)
 			}
 		}
@@ -70,7 +71,7 @@ func (st *statements) checkPlans(t *testing.T) {
 // plan returns the steps of a statement.
 func plan(t *testing.T, db *sql.DB, q string) (steps []string) {
 	t.Helper()
-	args := 0
+	args := strings.Count(q, "?")
 	for _, p := range parameter.FindAllStringSubmatch(q, -1) {
 		n, err := strconv.Atoi(p[1])
 		ok(t, err)

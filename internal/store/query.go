@@ -91,13 +91,16 @@ func (tx *Tx) prepared(ctx context.Context, q string) (statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := tx.flush(w.sees); err != nil {
-		return nil, err
-	}
+	return w, tx.before(w)
+}
+
+// before makes ready for a statement: it sees what the transaction has written,
+// and what it changes is known no longer.
+func (tx *Tx) before(w *written) error {
 	for _, table := range w.changes {
 		tx.store.known.forget(table)
 	}
-	return w, nil
+	return tx.flush(w.sees)
 }
 
 // exec runs a statement that changes something and returns how many rows did.
@@ -143,6 +146,10 @@ func rows[T any](ctx context.Context, db querier, scan func(scanner) (T, error),
 	if err != nil {
 		return nil, err
 	}
+	return scanAll(ctx, st, scan, args)
+}
+
+func scanAll[T any](ctx context.Context, st statement, scan func(scanner) (T, error), args []any) ([]T, error) {
 	rs, err := st.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err

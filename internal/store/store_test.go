@@ -101,7 +101,7 @@ func newWorld(t *testing.T, s *store.Store) (w world) {
 		a := access.NewApp()
 		a.Slug, a.SealedKey, a.CreatedAt, a.UpdatedAt = "a", []byte("sealed"), base, base
 		m := chat.Stored{ID: "m", Conversation: "c", User: "u", SentAt: base, Hash: []byte{1}, Payload: []byte(`{}`), Event: w.message}
-		_, _, err := tx.InsertMessage(m)
+		_, err := tx.InsertMessages([]chat.Stored{m})
 		return errors.Join(
 			err,
 			all.InsertApp(a),

@@ -147,7 +147,7 @@ func (s *Store) rollback(ctx context.Context) {
 
 // finish writes what the group has gathered.
 func (tx *Tx) finish() error {
-	if err := tx.flush(bulkKinds); err != nil {
+	if err := tx.flush(gathered); err != nil {
 		return err
 	}
 	return tx.number()

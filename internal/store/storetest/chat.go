@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"strconv"
 	"sync/atomic"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 )
 
 var chatTests = tests{
+	"of many messages each id is stored once":                    manyMessages,
 	"a conversation comes back with its post's present owner":    conversationRoundTrip,
 	"a user has one conversation with an app's bot":              botConversation,
 	"of 20 messages with one id the first is stored":             duplicateMessages,
@@ -93,8 +95,11 @@ func duplicateMessages(t *testing.T, open opener) {
 		return l.try(t.Context(), func(tx *store.Tx) error {
 			m := message("m", "c", userName(i))
 			m.Event, m.SentAt, m.Hash, m.Payload = tx.NextID(), base, []byte(userName(i)), []byte(`{"by":"`+userName(i)+`"}`)
-			found, first, err := tx.InsertMessage(m)
-			if stored[i] = found; err != nil || !first {
+			first, err := tx.InsertMessages([]chat.Stored{m})
+			if err != nil {
+				return err
+			}
+			if stored[i], _, err = tx.Message("m"); err != nil || !first[0] {
 				return err
 			}
 			inserted.Add(1)
@@ -111,6 +116,31 @@ func duplicateMessages(t *testing.T, open opener) {
 	ok(t, err)
 	same(t, "in the ledger", list, stored[:1])
 	same(t, "deliveries", l.all(delivery.Filter{}), ids("a", stored[0].Event))
+}
+
+func manyMessages(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	first := message("m3", "c", "user")
+	first.Event = l.say(first)
+	const n = 150
+	l.write(func(tx *store.Tx) error {
+		var list []chat.Stored
+		for i := range n {
+			m := message("m"+strconv.Itoa(i%(n-10)), "c", userName(i%7)) // the last ten are there already
+			m.Event, m.SentAt, m.Hash, m.Payload = tx.NextID(), base, []byte{1}, []byte(`{}`)
+			list = append(list, m)
+		}
+		inserted, err := tx.InsertMessages(list)
+		for i, got := range inserted {
+			if want := i != 3 && i < n-10; got != want {
+				t.Errorf("message %d: inserted %t, want %t", i, got, want)
+			}
+		}
+		return err
+	})
+	list, err := l.Messages(t.Context(), "c", 0, 1000)
+	ok(t, err)
+	same(t, "in the ledger", len(list), n-10)
 }
 
 func messagePages(t *testing.T, open opener) {

@@ -85,9 +85,13 @@ func erasedComesBack(t *testing.T, open opener) {
 	l.eraseMessage("m")
 	l.write(func(tx *store.Tx) error {
 		again := chat.Stored{ID: "m", Conversation: "c", User: "user", SentAt: base, Hash: []byte("h"), Payload: []byte(`{}`), Event: tx.NextID()}
-		stored, inserted, err := tx.InsertMessage(again)
-		if inserted || stored.Event != m.Event || stored.Payload != nil || len(stored.Hash) != 0 {
-			t.Errorf("inserted %t, stored %+v; want the erased one", inserted, stored)
+		inserted, err := tx.InsertMessages([]chat.Stored{again})
+		if err != nil {
+			return err
+		}
+		stored, _, err := tx.Message(again.ID)
+		if inserted[0] || stored.Event != m.Event || stored.Payload != nil || len(stored.Hash) != 0 {
+			t.Errorf("inserted %t, stored %+v; want the erased one", inserted[0], stored)
 		}
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/market"
@@ -141,8 +142,12 @@ func pruneThings(t *testing.T, open opener) {
 	l.write(func(tx *store.Tx) error {
 		again := m
 		again.Event, again.Hash, again.Payload = tx.NextID(), []byte("h"), []byte(`{}`)
-		stored, inserted, err := tx.InsertMessage(again)
-		if inserted || stored.Event != m.Event {
+		inserted, err := tx.InsertMessages([]chat.Stored{again})
+		if err != nil {
+			return err
+		}
+		stored, _, err := tx.Message(again.ID)
+		if inserted[0] || stored.Event != m.Event {
 			t.Errorf("a message came twice: %+v", stored)
 		}
 		return err

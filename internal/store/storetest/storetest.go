@@ -211,7 +211,7 @@ func (l *ledger) say(m chat.Stored, verdicts ...event.Verdict) (id int64) {
 
 func say(tx *store.Tx, m chat.Stored, verdicts ...event.Verdict) (int64, error) {
 	m.Event, m.SentAt, m.Hash, m.Payload = tx.NextID(), base, []byte("hash of "+m.ID), []byte(`{"id":"`+m.ID+`"}`)
-	if _, _, err := tx.InsertMessage(m); err != nil {
+	if _, err := tx.InsertMessages([]chat.Stored{m}); err != nil {
 		return 0, err
 	}
 	return m.Event, tx.InsertEvent(event.Event{
