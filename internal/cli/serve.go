@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -104,11 +106,18 @@ func (v serveCmd) Run(ctx context.Context, c *call) error {
 	})
 }
 
+// gcPercent lets the heap grow more than usual before it is collected: the heap
+// of a server is small, most of its memory is the ledger's cache.
+const gcPercent = 200
+
 // run runs a server until ctx ends, then stops it within the drain time. Being
 // stopped while it starts is no failure.
 func (c *call) run(ctx context.Context, o server.Options, started func(*server.Server) error) (err error) {
 	log, stop := serverLog(c.Err)
 	defer stop()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	o.Log = log
 	s, err := server.New(ctx, o)
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {

@@ -30,7 +30,7 @@ var (
 	attemptRows = newBulk("attempts",
 		"event_id", "app", "n", "at", "duration_us", "request", "status", "answer", "error", "why", "next_at")
 	messageRows = returning(newBulk("messages",
-		"event_id", "id", "conversation", "type", "user_id", "app", "sent_at", "hash", "payload", "buttons", "media"),
+		"event_id", "id", "conversation", "type", "user_id", "app", "sent_at", "hash", "buttons", "media"),
 		" ON CONFLICT (id) DO NOTHING RETURNING event_id")
 	// deliveredRows are deliveries that an attempt has finished.
 	deliveredRows = &bulkKind{

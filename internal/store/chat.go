@@ -93,7 +93,12 @@ func (tx *Tx) SetBlocked(id string, by chat.Side, blocked bool) error {
 	return tx.run(`UPDATE conversations SET blocked_by_seller = $2 WHERE id = $1`, id, flag)
 }
 
-const messageColumns = `m.event_id, m.id, m.conversation, m.type, m.user_id, m.app, m.sent_at, m.hash, m.payload, m.buttons, m.media`
+const messageColumns = `m.event_id, m.id, m.conversation, m.type, m.user_id, m.app, m.sent_at, m.hash,
+	coalesce(m.payload, e.payload), m.buttons, m.media`
+
+// messageTables: the content of a message is that of its event, and moves to
+// the message itself when the event goes.
+const messageTables = ` FROM messages m LEFT JOIN events e ON e.id = m.event_id `
 
 func scanMessage(r scanner) (chat.Stored, error) {
 	var m chat.Stored
@@ -112,7 +117,7 @@ func (tx *Tx) InsertMessages(list []chat.Stored) (inserted []bool, err error) {
 	for i, m := range list {
 		at[m.Event] = i
 		args = append(args, m.Event, m.ID, m.Conversation, string(m.Type), m.User, m.App, micros(m.SentAt), m.Hash,
-			string(m.Payload), text(m.Buttons), m.Media)
+			text(m.Buttons), m.Media)
 	}
 	events, err := inBulk(tx, messageRows, args, scanID)
 	for _, e := range events {
@@ -142,7 +147,7 @@ func (tx *Tx) participate(user, conversation string) error {
 }
 
 func message(ctx context.Context, db querier, id string) (chat.Stored, bool, error) {
-	return one(rows(ctx, db, scanMessage, `SELECT `+messageColumns+` FROM messages m WHERE m.id = $1`, id))
+	return one(rows(ctx, db, scanMessage, `SELECT `+messageColumns+messageTables+`WHERE m.id = $1`, id))
 }
 
 // Message returns a message.
@@ -167,11 +172,11 @@ func (tx *Tx) EraseMessage(id string, now time.Time) (event int64, ok bool, err 
 func (s *Store) Messages(ctx context.Context, conversation string, after int64, limit int) ([]chat.Stored, error) {
 	if after >= 0 {
 		return rows(ctx, &s.reading, scanMessage,
-			`SELECT `+messageColumns+` FROM messages m WHERE m.conversation = $1 AND m.event_id > $2 AND m.erased_at = 0
+			`SELECT `+messageColumns+messageTables+`WHERE m.conversation = $1 AND m.event_id > $2 AND m.erased_at = 0
 			ORDER BY m.event_id LIMIT $3`, conversation, after, limit)
 	}
 	newest, err := rows(ctx, &s.reading, scanMessage,
-		`SELECT `+messageColumns+` FROM messages m WHERE m.conversation = $1 AND m.erased_at = 0
+		`SELECT `+messageColumns+messageTables+`WHERE m.conversation = $1 AND m.erased_at = 0
 		ORDER BY m.event_id DESC LIMIT $2`, conversation, limit)
 	slices.Reverse(newest)
 	return newest, err
@@ -180,7 +185,7 @@ func (s *Store) Messages(ctx context.Context, conversation string, after int64, 
 // Texts implements chat.Store.
 func (s *Store) Texts(ctx context.Context, conversation string, limit int) ([]chat.Stored, error) {
 	newest, err := rows(ctx, &s.reading, scanMessage,
-		`SELECT `+messageColumns+` FROM messages m WHERE m.conversation = $1 AND m.erased_at = 0 AND m.type = 'TEXT'
+		`SELECT `+messageColumns+messageTables+`WHERE m.conversation = $1 AND m.erased_at = 0 AND m.type = 'TEXT'
 		ORDER BY m.event_id DESC LIMIT $2`, conversation, limit)
 	slices.Reverse(newest)
 	return newest, err

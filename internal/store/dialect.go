@@ -40,9 +40,9 @@ var sqlite = dialect{
 	placeholder: func(int) string { return "?" },
 	write: []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(4000)",
+		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)",
 	},
-	read: []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-16384)"},
+	read: []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-4096)"},
 	copy: []string{"busy_timeout(10000)"},
 }
 

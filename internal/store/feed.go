@@ -58,7 +58,7 @@ func (s *Store) Feed(ctx context.Context, after int64, limit int) ([]chat.FeedEn
 		switch e.Type {
 		case chat.FeedMessage:
 			m, ok, err := one(rows(ctx, &s.reading, scanMessage,
-				`SELECT `+messageColumns+` FROM messages m WHERE m.event_id = $1 AND m.erased_at = 0`, e.ref))
+				`SELECT `+messageColumns+messageTables+`WHERE m.event_id = $1 AND m.erased_at = 0`, e.ref))
 			if err != nil {
 				return nil, err
 			}

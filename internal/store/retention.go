@@ -94,6 +94,10 @@ func (s *Store) PruneStep(ctx context.Context, at delivery.Pruning, now time.Tim
 // pruneEvent deletes an event with all that is kept of it, unless one of its
 // deliveries was put back meanwhile.
 func (tx *Tx) pruneEvent(id int64) (gone bool, err error) {
+	if err := tx.run(`UPDATE messages SET payload = (SELECT payload FROM events WHERE id = $1)
+		WHERE event_id = $1 AND payload IS NULL AND erased_at = 0`, id); err != nil {
+		return false, err
+	}
 	n, err := tx.exec(`DELETE FROM events WHERE id = $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event_id = $1 AND state = 'pending')`, id)
 	if err != nil || n == 0 {
