@@ -20,16 +20,19 @@ const drain = 15 * time.Second
 
 // listenFlags are the flags of every command that runs the server.
 type listenFlags struct {
-	Listen       string         `config:"" default:"127.0.0.1:7700" help:"Address to listen on; port 0 takes a free one." placeholder:"HOST:PORT"`
-	AllowTargets []netip.Prefix `config:"" help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
-	PublicURL    string         `config:"" name:"public-url" help:"Where browsers and apps reach the platform. Default: the address it listens on." placeholder:"URL"`
-	Retention    time.Duration  `config:"" default:"720h" help:"How long an event and its deliveries are kept once they are finished; 0 keeps everything." placeholder:"DURATION"`
-	HostKeyFile  string         `config:"" help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
+	Listen          string         `config:"" default:"127.0.0.1:7700" help:"Address to listen on; port 0 takes a free one." placeholder:"HOST:PORT"`
+	AllowTargets    []netip.Prefix `config:"" help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
+	EgressBind      []netip.Addr   `config:"" help:"Local addresses that connections to apps come from, in turn, each to targets of its family. Default: the system's choice." placeholder:"ADDR"`
+	EgressPublished []netip.Prefix `config:"" help:"Ranges that apps see our connections come from, published at /.well-known/openkenar/egress.json. Default: those of --egress-bind." placeholder:"CIDR"`
+	PublicURL       string         `config:"" name:"public-url" help:"Where browsers and apps reach the platform. Default: the address it listens on." placeholder:"URL"`
+	Retention       time.Duration  `config:"" default:"720h" help:"How long an event and its deliveries are kept once they are finished; 0 keeps everything." placeholder:"DURATION"`
+	HostKeyFile     string         `config:"" help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
 }
 
 func (f listenFlags) options(c *call, data string) server.Options {
 	return server.Options{
 		Listen: f.Listen, Data: data, PublicURL: f.PublicURL, AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile,
+		EgressBind: f.EgressBind, EgressPublished: f.EgressPublished,
 		Retention: f.Retention, HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version,
 	}
 }

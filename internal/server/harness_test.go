@@ -40,12 +40,14 @@ func start(t testing.TB) *platform {
 	return p
 }
 
-// run starts a server on the platform's data.
-func (p *platform) run(dev *server.DevOptions) {
+// run starts a server on the platform's data; set changes how.
+func (p *platform) run(dev *server.DevOptions, set ...func(*server.Options)) {
 	p.t.Helper()
-	srv, err := server.New(p.t.Context(), server.Options{
-		Listen: "127.0.0.1:0", Data: p.data, Version: "test", Dev: dev, Log: slog.New(slog.DiscardHandler),
-	})
+	o := server.Options{Listen: "127.0.0.1:0", Data: p.data, Version: "test", Dev: dev, Log: slog.New(slog.DiscardHandler)}
+	for _, f := range set {
+		f(&o)
+	}
+	srv, err := server.New(p.t.Context(), o)
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -8,14 +8,18 @@ import (
 	"github.com/openkenar/openkenar/internal/server"
 )
 
-// serve runs a platform in serve mode, with nothing in it.
-func serve(t *testing.T) *platform {
+// serve runs a platform in serve mode, with nothing in it; set changes how.
+func serve(t *testing.T, set ...func(*server.Options)) *platform {
 	t.Helper()
 	p := &platform{t: t, data: t.TempDir()}
 	p.dev.HostKey = "a-host-key-of-a-test"
-	srv, err := server.New(t.Context(), server.Options{
+	o := server.Options{
 		Listen: "127.0.0.1:0", Data: p.data, HostKeys: []string{p.dev.HostKey}, Version: "test", Log: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range set {
+		f(&o)
+	}
+	srv, err := server.New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,10 +59,14 @@ type Options struct {
 	PublicURL    string // where browsers and apps reach us; default: http:// and the address
 	LoginURL     string // the marketplace's login page; not used in dev mode
 	AllowTargets []netip.Prefix
-	Retention    time.Duration // how long what is finished is kept; 0: for ever
-	Version      string
-	Dev          *DevOptions // dev mode when not nil
-	Log          *slog.Logger
+	// EgressBind is the local addresses that connections to apps come from;
+	// EgressPublished what apps see of them, default the same.
+	EgressBind      []netip.Addr
+	EgressPublished []netip.Prefix
+	Retention       time.Duration // how long what is finished is kept; 0: for ever
+	Version         string
+	Dev             *DevOptions // dev mode when not nil
+	Log             *slog.Logger
 	// Transport replaces how apps are called; for tests.
 	Transport http.RoundTripper
 }
@@ -85,6 +90,7 @@ type Server struct {
 	listener net.Listener
 	ready    atomic.Bool
 	failed   chan error
+	egress   []netip.Prefix // what is published
 
 	stops []stop // in the order of starting
 }
@@ -103,10 +109,14 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if err := checkAddresses(o); err != nil {
 		return nil, err
 	}
+	seen, err := egress(ctx, o)
+	if err != nil {
+		return nil, err
+	}
 	if o.Retention != 0 && o.Retention < minRetention {
 		return nil, fmt.Errorf("--retention: %s is less than retries may go on; give at least %s, or 0 to keep everything", o.Retention, minRetention)
 	}
-	s := &Server{o: o, log: o.Log, failed: make(chan error, 1)}
+	s := &Server{o: o, log: o.Log, failed: make(chan error, 1), egress: seen}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -149,6 +159,30 @@ func checkAddresses(o Options) error {
 	return nil
 }
 
+// egress returns the ranges that apps see our connections come from, and
+// refuses what they cannot come from.
+func egress(ctx context.Context, o Options) ([]netip.Prefix, error) {
+	if err := webhook.CheckBind(ctx, o.EgressBind); err != nil {
+		return nil, fmt.Errorf("--egress-bind: %w", err)
+	}
+	seen := o.EgressPublished
+	if len(seen) == 0 {
+		for _, a := range o.EgressBind {
+			seen = append(seen, netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()))
+		}
+	}
+	ranges := []netip.Prefix{}
+	for _, p := range seen {
+		if !p.IsValid() || p.Addr().Is4In6() {
+			return nil, fmt.Errorf("--egress-published: %q is not a range; write 203.0.113.0/24 or 2001:db8::/32", p)
+		}
+		if p = p.Masked(); !slices.Contains(ranges, p) {
+			ranges = append(ranges, p)
+		}
+	}
+	return ranges, nil
+}
+
 // wire makes the domain packages and the faces.
 func (s *Server) wire() error {
 	allowed := s.o.AllowTargets
@@ -156,7 +190,7 @@ func (s *Server) wire() error {
 		allowed = append(webhook.Loopback(), allowed...)
 	}
 	guard := webhook.NewGuard(allowed...)
-	client := webhook.NewClient(webhook.Options{Guard: guard, Version: s.o.Version, Transport: s.o.Transport})
+	client := webhook.NewClient(webhook.Options{Guard: guard, Bind: s.o.EgressBind, Version: s.o.Version, Transport: s.o.Transport})
 	s.onStop("client", func(context.Context) error { client.Close(); return nil })
 
 	// Access tells the engine of changes and is asked by it for endpoints.
@@ -247,6 +281,14 @@ func (s *Server) wire() error {
 	return nil
 }
 
+// egressPath is where apps read which addresses we call from.
+const egressPath = "/.well-known/openkenar/egress.json"
+
+// published is the document there.
+type published struct {
+	CIDRs []netip.Prefix `json:"cidrs"`
+}
+
 // faces sends a request to the face of its prefix.
 func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 	operations := api.NewMux(s.log)
@@ -257,13 +299,14 @@ func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 		}
 		return api.Empty{}, nil
 	})
+	operations.Handle("GET "+egressPath, func(*http.Request) (any, error) { return published{s.egress}, nil })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/host/v1/"):
 			host.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, "/oauth2/") || r.URL.Path == "/.well-known/oauth-authorization-server":
 			authorization.ServeHTTP(w, r)
-		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
+		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == egressPath:
 			operations.ServeHTTP(w, r)
 		default:
 			open.ServeHTTP(w, r)

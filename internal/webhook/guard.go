@@ -129,9 +129,9 @@ func (g *Guard) control(plain bool) func(network, address string, c syscall.RawC
 	}
 }
 
-// isRefused tells a connection that the guard forbade from one that failed.
+// isRefused tells a connection that was forbidden from one that failed.
 func isRefused(err error) bool {
-	for _, refusal := range []error{ssrf.ErrProhibitedIP, ssrf.ErrProhibitedPort, ssrf.ErrProhibitedNetwork, errPlain} {
+	for _, refusal := range []error{ssrf.ErrProhibitedIP, ssrf.ErrProhibitedPort, ssrf.ErrProhibitedNetwork, errPlain, errNoIPv4, errNoIPv6} {
 		if errors.Is(err, refusal) {
 			return true
 		}

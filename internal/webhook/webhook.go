@@ -14,6 +14,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -91,6 +92,7 @@ type Client struct {
 // Options of a Client. The zero value calls public https addresses only.
 type Options struct {
 	Guard     *Guard
+	Bind      []netip.Addr // local addresses that connections come from, in turn; default: the system's choice
 	Version   string
 	Timeout   time.Duration     // default Timeout
 	Transport http.RoundTripper // default: one that asks the Guard; for tests
@@ -104,7 +106,7 @@ func NewClient(o Options) *Client {
 	}
 	transport := o.Transport
 	if transport == nil {
-		transport = newTransport(guard)
+		transport = newTransport(guard, o.Bind)
 	}
 	return &Client{
 		http: &http.Client{
@@ -118,11 +120,15 @@ func NewClient(o Options) *Client {
 
 // newTransport keeps plain and TLS targets apart, because the guard judges an
 // address by how it is called.
-func newTransport(guard *Guard) http.RoundTripper {
+func newTransport(guard *Guard, bind []netip.Addr) http.RoundTripper {
 	base := func(plain bool) *http.Transport {
-		dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second, Control: guard.control(plain)}
+		dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: guard.control(plain)}
+		dial := dialer.DialContext
+		if len(bind) > 0 {
+			dial = newEgress(dialer, bind).dial
+		}
 		return &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            dial,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    5 * time.Second,
 			ForceAttemptHTTP2:      true,

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -470,6 +471,90 @@ func TestCallAsItIsSent(t *testing.T) {
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q lacks %q", got, want)
+		}
+	}
+}
+
+// TestCallIsBounded: what a user waits for has the bounds of a webhook, and one
+// on the whole answer.
+func TestCallIsBounded(t *testing.T) {
+	t.Parallel()
+	const most = 64 << 10
+	var followed atomic.Int64
+	target := app(t, func(http.ResponseWriter, *http.Request) { followed.Add(1) })
+	for _, tt := range []struct {
+		name   string
+		url    string
+		reason webhook.Reason
+		status int
+		err    string
+	}{
+		{"a redirect", app(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, target, http.StatusTemporaryRedirect)
+		}), webhook.HTTPStatus, 307, "redirects are not followed"},
+		{"a huge header", wire(t, func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nX-Huge: "+strings.Repeat("x", 1<<20)+"\r\n\r\n")
+		}), webhook.Transport, 0, "header"},
+		{"the largest answer", app(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(make([]byte, most))
+		}), webhook.OK, 200, ""},
+		{"an answer that is too large", app(t, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(make([]byte, most+1))
+		}), webhook.TooLarge, 200, "more than 65536 bytes"},
+		{"an answer that never ends", wire(t, func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+			for {
+				if _, err := c.Write(make([]byte, 4<<10)); err != nil {
+					return // the client has left
+				}
+			}
+		}), webhook.TooLarge, 200, "more than 65536 bytes"},
+		{"an answer that breaks off", wire(t, func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx")
+		}), webhook.Transport, 200, "the connection broke"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got := client(t, 0).Call(t.Context(), webhook.Call{URL: tt.url, Body: []byte("{}")})
+			if got.Reason != tt.reason || got.Status != tt.status || !strings.Contains(got.Error, tt.err) || len(got.Answer) > most+1 {
+				t.Errorf("%s %d %q, %d bytes; want %s %d %q", got.Reason, got.Status, got.Error, len(got.Answer), tt.reason, tt.status, tt.err)
+			}
+			if n := followed.Load(); n != 0 {
+				t.Errorf("%d redirects were followed", n)
+			}
+		})
+	}
+}
+
+// TestCallIsNotHeldUp: an answer that stands still counts as none.
+func TestCallIsNotHeldUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	defer cancel()
+	got := client(t, 0).Call(ctx, webhook.Call{URL: wire(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nx")
+		untilGone(c)
+	}), Body: []byte("{}")})
+	if got.Reason != webhook.TimedOut || !strings.HasPrefix(got.Error, "no answer within ") || got.Duration > late {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestOldTLS: nothing below TLS 1.2 is spoken.
+func TestOldTLS(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("it was called") }))
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	srv.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // what is to be refused
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	c := client(t, late)
+	for name, got := range map[string]webhook.Result{
+		"webhook": send(t, c, srv.URL+"/"),
+		"call":    c.Call(t.Context(), webhook.Call{URL: srv.URL + "/", Body: []byte("{}")}),
+	} {
+		if got.Reason != webhook.Transport || !strings.Contains(got.Error, "protocol version") {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }
