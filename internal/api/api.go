@@ -40,8 +40,13 @@ type Mux struct {
 
 // NewMux returns an empty router.
 func NewMux(log *slog.Logger) *Mux {
-	return &Mux{mux: http.NewServeMux(), log: log}
+	m := &Mux{mux: http.NewServeMux(), log: log}
+	m.mux.HandleFunc(otherwise, m.unrouted)
+	return m
 }
+
+// otherwise is the pattern of what has no other.
+const otherwise = "/"
 
 // Handle routes a pattern of net/http's ServeMux, "METHOD /path/{id}".
 func (m *Mux) Handle(pattern string, h Handler) {
@@ -74,10 +79,11 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.fail(w, r, noRoute(r))
 		return
 	}
-	if _, pattern := m.mux.Handler(r); pattern != "" {
-		m.mux.ServeHTTP(w, r)
-		return
-	}
+	m.mux.ServeHTTP(w, r)
+}
+
+// unrouted answers what has no route.
+func (m *Mux) unrouted(w http.ResponseWriter, r *http.Request) {
 	if allowed := m.allowed(r); len(allowed) > 0 {
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		m.fail(w, r, status.New(status.MethodNotAllowed, "%s is not a method of this path; use %s", r.Method, strings.Join(allowed, " or ")))
@@ -98,7 +104,7 @@ func (m *Mux) allowed(r *http.Request) []string {
 	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 		try := r.Clone(r.Context())
 		try.Method = method
-		if _, pattern := m.mux.Handler(try); pattern != "" {
+		if _, pattern := m.mux.Handler(try); pattern != otherwise {
 			methods = append(methods, method)
 		}
 	}

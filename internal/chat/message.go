@@ -258,11 +258,15 @@ type Stored struct {
 	Buttons      []byte // Keyboards; nil where there are none
 	Media        string // what App uploaded; empty for none
 	Event        int64
+
+	fresh *payload // what Payload was made from
 }
 
 func (s Stored) message() (Message, error) {
 	var p payload
-	if err := json.Unmarshal(s.Payload, &p); err != nil {
+	if s.fresh != nil {
+		p = *s.fresh
+	} else if err := json.Unmarshal(s.Payload, &p); err != nil {
 		return Message{}, fmt.Errorf("read message %s: %w", s.ID, err)
 	}
 	m := Message{
@@ -454,7 +458,7 @@ func (c Conversation) message(side Side, p payload) (Stored, error) {
 		p.Sender.Side = side
 	}
 	body, err := wire.Marshal(p)
-	return Stored{ID: p.ID, Conversation: c.ID, Type: p.Type, SentAt: time.UnixMicro(p.SentAt).UTC(), Payload: body}, err
+	return Stored{ID: p.ID, Conversation: c.ID, Type: p.Type, SentAt: time.UnixMicro(p.SentAt).UTC(), Payload: body, fresh: &p}, err
 }
 
 // emit makes the event of a message.

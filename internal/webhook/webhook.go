@@ -84,7 +84,9 @@ type Result struct {
 
 // Client sends webhooks. It is safe for concurrent use.
 type Client struct {
-	http      *http.Client
+	// transport, and no http.Client over it: there are no cookies to keep and no
+	// redirects to follow.
+	transport http.RoundTripper
 	timeout   time.Duration
 	userAgent string
 }
@@ -109,10 +111,7 @@ func NewClient(o Options) *Client {
 		transport = newTransport(guard, o.Bind)
 	}
 	return &Client{
-		http: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		transport: transport,
 		timeout:   cmp.Or(o.Timeout, Timeout),
 		userAgent: "OpenKenar/" + cmp.Or(o.Version, "dev"),
 	}
@@ -159,7 +158,11 @@ func (s schemes) CloseIdleConnections() {
 }
 
 // Close closes idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	if t, ok := c.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // Send makes one attempt and says how it went. now is the moment that is
 // signed: real time, whatever the platform's clock says.
@@ -200,7 +203,7 @@ func (c *Client) Call(ctx context.Context, r Call) Result {
 func (c *Client) do(req *http.Request, timeout time.Duration, read func(body io.Reader, res *Result)) Result {
 	start := time.Now()
 	res := Result{Request: head(req)}
-	resp, err := c.http.Do(req)
+	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		res.Reason, res.Error = explain(req.Context(), err, timeout)
 		res.Duration = time.Since(start)
