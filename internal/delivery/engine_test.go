@@ -777,7 +777,7 @@ func TestFailingForDays(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		w.respond(status(500))
 		w.happen("app", "t", 0)
-		w.pass(95 * time.Hour)
+		w.pass(119 * time.Hour)
 		later := w.happen("app", "later", 0)
 		w.pass(20 * 24 * time.Hour)
 		r, attempts := w.get(later)

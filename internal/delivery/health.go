@@ -28,7 +28,7 @@ const (
 	// sickAfter is how long an endpoint fails, without one delivery in between,
 	// before it is marked; then it is probed every probeEvery, which costs no
 	// delivery a step of its schedule.
-	sickAfter  = 96 * time.Hour
+	sickAfter  = 120 * time.Hour
 	probeEvery = time.Hour
 	// noteAfter is how long it fails before the ledger notes since when.
 	noteAfter = 10 * time.Minute

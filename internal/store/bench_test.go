@@ -96,9 +96,31 @@ func accept(b *testing.B, s *store.Store, n int) {
 	}
 }
 
-// BenchmarkAccept is the way of an event to the disk: the rule, the match, the
-// rows, the commit.
-func BenchmarkAccept(b *testing.B) {
+// BenchmarkMatch finds who hears of a message.
+func BenchmarkMatch(b *testing.B) {
+	s := benchLedger(b)
+	b.ResetTimer()
+	err := s.Chat().Write(b.Context(), func(tx chat.Tx) error {
+		for b.Loop() {
+			now := time.Now()
+			heard, err := tx.Subscriptions("seller", event.NewMessageOnPost, "post", now, now.Add(-time.Hour))
+			if err != nil || len(heard) != 1 {
+				return fmt.Errorf("%d subscriptions, %w", len(heard), err)
+			}
+			if _, err := tx.Listener(heard[0].App); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkCommit is the way of an event to the disk: the rule, the match, the
+// rows, the commit of five hundred at a time.
+func BenchmarkCommit(b *testing.B) {
 	s := benchLedger(b)
 	b.ResetTimer()
 	accept(b, s, b.N)
