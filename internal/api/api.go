@@ -20,6 +20,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/wire"
 )
@@ -35,12 +38,22 @@ type Handler func(r *http.Request) (any, error)
 // "%2F", and each segment is decoded once.
 type Mux struct {
 	mux *http.ServeMux
+	o   Options
 	log *slog.Logger
 }
 
+// Options of a Mux.
+type Options struct {
+	Log    *slog.Logger // needed
+	Tracer trace.Tracer // of calls; default: none
+	// Parents reads which span a call is part of; default: what callers say of
+	// that is not believed.
+	Parents propagation.TextMapPropagator
+}
+
 // NewMux returns an empty router.
-func NewMux(log *slog.Logger) *Mux {
-	m := &Mux{mux: http.NewServeMux(), log: log}
+func NewMux(o Options) *Mux {
+	m := &Mux{mux: http.NewServeMux(), o: o, log: o.Log}
 	m.mux.HandleFunc(otherwise, m.unrouted)
 	return m
 }
@@ -73,6 +86,14 @@ func (m *Mux) HandleRaw(pattern string, h func(w http.ResponseWriter, r *http.Re
 
 // ServeHTTP implements http.Handler.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m.o.Tracer != nil {
+		m.traced(w, r)
+		return
+	}
+	m.serve(w, r)
+}
+
+func (m *Mux) serve(w http.ResponseWriter, r *http.Request) {
 	defer m.recover(w, r)
 	if clean := path.Clean(r.URL.EscapedPath()); clean != r.URL.EscapedPath() {
 		// ServeMux would redirect; a call is not a page.

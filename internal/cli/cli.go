@@ -59,7 +59,8 @@ type commands struct {
 // call is what a command needs besides its flags.
 type call struct {
 	Streams
-	env map[string]string
+	env  map[string]string
+	otel map[string]string // the standard variables of OpenTelemetry
 }
 
 // exit carries kong's wish to end, as for --help, out of its parser.
@@ -80,10 +81,14 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 		_, _ = fmt.Fprintln(streams.Err, "openkenar: "+err.Error())
 		return code
 	}
-	env := map[string]string{}
+	env, otel := map[string]string{}, map[string]string{}
 	for _, e := range environ {
-		if name, value, _ := strings.Cut(e, "="); strings.HasPrefix(name, envPrefix) && value != "" {
+		switch name, value, _ := strings.Cut(e, "="); {
+		case value == "":
+		case strings.HasPrefix(name, envPrefix):
 			env[name] = value
+		case strings.HasPrefix(name, otelPrefix):
+			otel[name] = value
 		}
 	}
 	parser, err := kong.New(&commands{},
@@ -110,7 +115,7 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 	if err != nil {
 		return fail(exitUsage, fmt.Errorf("%w; see openkenar --help", err))
 	}
-	c := &call{Streams: streams, env: env}
+	c := &call{Streams: streams, env: env, otel: otel}
 	switch err := parsed.Run(c); {
 	case err == nil:
 		return exitOK

@@ -20,19 +20,20 @@ const drain = 15 * time.Second
 
 // listenFlags are the flags of every command that runs the server.
 type listenFlags struct {
-	Listen          string         `config:"" default:"127.0.0.1:7700" help:"Address to listen on; port 0 takes a free one." placeholder:"HOST:PORT"`
-	AllowTargets    []netip.Prefix `config:"" help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
-	EgressBind      []netip.Addr   `config:"" help:"Local addresses that connections to apps come from, in turn, each to targets of its family. Default: the system's choice." placeholder:"ADDR"`
-	EgressPublished []netip.Prefix `config:"" help:"Ranges that apps see our connections come from, published at /.well-known/openkenar/egress.json. Default: those of --egress-bind." placeholder:"CIDR"`
-	PublicURL       string         `config:"" name:"public-url" help:"Where browsers and apps reach the platform. Default: the address it listens on." placeholder:"URL"`
-	Retention       time.Duration  `config:"" default:"720h" help:"How long an event and its deliveries are kept once they are finished; 0 keeps everything." placeholder:"DURATION"`
-	HostKeyFile     string         `config:"" help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
+	Listen           string         `config:"" default:"127.0.0.1:7700" help:"Address to listen on; port 0 takes a free one." placeholder:"HOST:PORT"`
+	OperationsListen string         `config:"" help:"Address for /metrics, and for /healthz and /readyz besides. Default: --listen shows them." placeholder:"HOST:PORT"`
+	AllowTargets     []netip.Prefix `config:"" help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
+	EgressBind       []netip.Addr   `config:"" help:"Local addresses that connections to apps come from, in turn, each to targets of its family. Default: the system's choice." placeholder:"ADDR"`
+	EgressPublished  []netip.Prefix `config:"" help:"Ranges that apps see our connections come from, published at /.well-known/openkenar/egress.json. Default: those of --egress-bind." placeholder:"CIDR"`
+	PublicURL        string         `config:"" name:"public-url" help:"Where browsers and apps reach the platform. Default: the address it listens on." placeholder:"URL"`
+	Retention        time.Duration  `config:"" default:"720h" help:"How long an event and its deliveries are kept once they are finished; 0 keeps everything." placeholder:"DURATION"`
+	HostKeyFile      string         `config:"" help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
 }
 
 func (f listenFlags) options(c *call, data string) server.Options {
 	return server.Options{
-		Listen: f.Listen, Data: data, PublicURL: f.PublicURL, AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile,
-		EgressBind: f.EgressBind, EgressPublished: f.EgressPublished,
+		Listen: f.Listen, OperationsListen: f.OperationsListen, Data: data, PublicURL: f.PublicURL, AllowTargets: f.AllowTargets,
+		HostKeyFile: f.HostKeyFile, EgressBind: f.EgressBind, EgressPublished: f.EgressPublished,
 		Retention: f.Retention, HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version,
 	}
 }
@@ -116,6 +117,9 @@ const gcPercent = 200
 // run runs a server until ctx ends, then stops it within the drain time. Being
 // stopped while it starts is no failure.
 func (c *call) run(ctx context.Context, o server.Options, started func(*server.Server) error) (err error) {
+	if o.Traces, err = traceOptions(c.otel); err != nil {
+		return err
+	}
 	log, stop := serverLog(c.Err)
 	defer stop()
 	if os.Getenv("GOGC") == "" {
@@ -139,7 +143,7 @@ func (c *call) run(ctx context.Context, o server.Options, started func(*server.S
 	} else if err != nil {
 		return err
 	}
-	log.InfoContext(ctx, "listening", "addr", s.Addr())
+	log.InfoContext(ctx, "listening", "addr", s.Addr(), "operations", s.OperationsAddr())
 	if err := started(s); err != nil {
 		return err
 	}

@@ -75,6 +75,7 @@ func Slot(app, key string) int {
 // Delivery is a pending delivery as the engine holds it.
 type Delivery struct {
 	ID       ID
+	Type     string // of the event
 	Key      string // order key
 	Grant    int64  // the grant it rests on; 0 for none
 	Revoked  bool   // that grant was revoked, or the content erased, when it was read

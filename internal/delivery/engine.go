@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/openkenar/openkenar/internal/webhook"
 )
 
@@ -34,6 +37,8 @@ type Engine struct {
 	now       func() time.Time
 	retention time.Duration
 	log       *slog.Logger
+	tracer    trace.Tracer // nil: nobody traces
+	metrics   *metrics
 
 	ctx     context.Context // the engine's life, for the goroutines that it owns; ends in Stop
 	cancel  context.CancelFunc
@@ -56,9 +61,11 @@ type Options struct {
 	Store     Store
 	Endpoints Endpoints
 	Client    *webhook.Client
-	Now       func() time.Time // the platform's clock; default time.Now
-	Retention time.Duration    // how long what is finished is kept; 0: for ever
-	Log       *slog.Logger     // default: discard
+	Now       func() time.Time      // the platform's clock; default time.Now
+	Retention time.Duration         // how long what is finished is kept; 0: for ever
+	Log       *slog.Logger          // default: discard
+	Tracer    trace.Tracer          // of attempts; default: none
+	Metrics   prometheus.Registerer // default: none are shown
 }
 
 // New returns an engine that does nothing until Start.
@@ -67,7 +74,7 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("delivery: Store, Endpoints and Client are needed")
 	}
 	e := &Engine{
-		store: o.Store, endpoints: o.Endpoints, client: o.Client, now: o.Now, retention: o.Retention, log: o.Log,
+		store: o.Store, endpoints: o.Endpoints, client: o.Client, now: o.Now, retention: o.Retention, log: o.Log, tracer: o.Tracer,
 		lanes: map[string]*lane{}, gate: newGate(), outcomes: make(chan result, outcomesWaiting), work: make(chan struct{}, 1),
 	}
 	if e.now == nil {
@@ -76,6 +83,7 @@ func New(o Options) (*Engine, error) {
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}
+	e.metrics = newMetrics(o.Metrics, e)
 	return e, nil
 }
 

@@ -5,6 +5,10 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/webhook"
 )
@@ -40,8 +44,11 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 		h.leave(e.ctx, webhook.Result{Reason: webhook.Canceled}, e.now())
 		return canceled(d, refusal), hold{}
 	}
+	ctx, span := e.span(ctx, d)
+	defer span.End()
 	permit, limited := h.limiter.TryAcquirePermit()
 	result := e.client.Send(ctx, endpoint.request(d.ID.String(), d.Attempts+1, d.Body), time.Now())
+	e.metrics.attempted(result)
 	refusal = e.gate.leave(pass, d)
 	if limited && result.Reason == webhook.OK {
 		permit.Record()
@@ -52,6 +59,7 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 	if result.Reason == webhook.Canceled && refusal == "" {
 		// The engine is stopping. Failure policy: leave it pending; it is sent
 		// again with the same webhook-id, which the contract allows.
+		e.tell(ctx, d, result, Outcome{State: Pending})
 		return nil, hold{}
 	}
 	out := judge(d, result, e.now())
@@ -61,19 +69,48 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 	if refusal != "" && out.State != Delivered {
 		out.State, out.Reason, out.NextAt, out.Attempt.NextAt = Canceled, refusal, time.Time{}, time.Time{}
 	}
-	attrs := []slog.Attr{
-		slog.String("delivery", d.ID.String()), slog.String("app", d.ID.App), slog.Int("attempt", out.Attempt.N),
-		slog.String("result", string(result.Reason)), slog.Int("status", result.Status),
-		slog.Duration("duration", result.Duration), slog.String("state", string(out.State)),
+	e.tell(ctx, d, result, out)
+	return &out, hold{}
+}
+
+// span begins what traces tell of an attempt; where nobody traces, it records
+// nothing.
+func (e *Engine) span(ctx context.Context, d Delivery) (context.Context, trace.Span) {
+	if e.tracer == nil {
+		return ctx, trace.SpanFromContext(ctx)
 	}
-	if result.Error != "" {
-		attrs = append(attrs, slog.String("error", result.Error))
+	return e.tracer.Start(ctx, "delivery attempt", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String("openkenar.delivery", d.ID.String()), attribute.String("openkenar.app", d.ID.App),
+		attribute.String("openkenar.type", d.Type), attribute.Int("openkenar.attempt", d.Attempts+1),
+	))
+}
+
+// tell says everything about an attempt: one line of the log, and its span.
+func (e *Engine) tell(ctx context.Context, d Delivery, r webhook.Result, out Outcome) {
+	attrs := make([]slog.Attr, 0, 12)
+	attrs = append(attrs,
+		slog.String("delivery", d.ID.String()), slog.String("app", d.ID.App), slog.String("type", d.Type),
+		slog.Int("attempt", d.Attempts+1), slog.String("result", string(r.Reason)), slog.Int("status", r.Status),
+		slog.Duration("duration", r.Duration), slog.String("state", string(out.State)),
+	)
+	if r.Error != "" {
+		attrs = append(attrs, slog.String("error", r.Error))
+	}
+	if out.State != Pending && out.State != Delivered {
+		attrs = append(attrs, slog.String("reason", out.Reason))
 	}
 	if !out.NextAt.IsZero() {
 		attrs = append(attrs, slog.Time("next_at", out.NextAt))
 	}
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		attrs = append(attrs, slog.String("trace", span.SpanContext().TraceID().String()))
+		span.SetAttributes(attribute.String("openkenar.result", string(r.Reason)), attribute.Int("http.status_code", r.Status),
+			attribute.String("openkenar.state", string(out.State)))
+		if r.Reason != webhook.OK {
+			span.SetStatus(codes.Error, r.Error)
+		}
+	}
 	e.log.LogAttrs(ctx, slog.LevelInfo, "delivery attempted", attrs...)
-	return &out, hold{}
 }
 
 func canceled(d Delivery, reason string) *Outcome {

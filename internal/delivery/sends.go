@@ -20,6 +20,13 @@ type sends struct {
 	waiting []*lane // that were refused one, in order
 }
 
+// underWay is how many there are.
+func (s *sends) underWay() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
 // take asks for one more send of a lane that has some under way. A lane that is
 // refused is told by give when to ask again.
 func (s *sends) take(l *lane, has int) bool {

@@ -9,6 +9,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
@@ -170,13 +174,17 @@ func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event,
 	}
 	leave, ok := x.enter(app.Slug)
 	if !ok {
+		x.calls[called{e.Type, outcomeBusy}].Inc()
 		return o, status.New(status.Unavailable, "app %q cannot be opened: %d calls wait for its answer already", app.Slug, maxBusy)
 	}
 	defer leave()
 	at := x.o.Now()
 	// Also when the marketplace hangs up: the app is asked, and its log says so.
+	ctx, span := x.span(ctx, app.Slug, e.Type)
+	defer span.End()
 	result := x.o.Client.Call(context.WithoutCancel(ctx), request)
 	o.answer, o.problem, err = x.judge(ctx, e.Type, result)
+	x.calls[called{e.Type, outcomeOf(result, o.problem)}].Inc()
 	if err != nil {
 		return o, err
 	}
@@ -191,6 +199,13 @@ func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event,
 	if err != nil {
 		x.o.Log.ErrorContext(ctx, "a call is not on the app's log", "app", app.Slug, "err", err)
 	}
+	if span.IsRecording() {
+		span.SetAttributes(attribute.String("openkenar.delivery", id.String()),
+			attribute.String("openkenar.result", string(result.Reason)), attribute.Int("http.status_code", result.Status))
+		if o.problem != "" {
+			span.SetStatus(codes.Error, o.problem)
+		}
+	}
 	attrs := []slog.Attr{
 		slog.String("delivery", id.String()), slog.String("app", app.Slug), slog.String("type", string(e.Type)),
 		slog.String("result", string(result.Reason)), slog.Int("status", result.Status), slog.Duration("duration", result.Duration),
@@ -200,6 +215,17 @@ func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event,
 	}
 	x.o.Log.LogAttrs(ctx, slog.LevelInfo, "app called", attrs...)
 	return o, nil
+}
+
+// span begins what traces tell of a call; where nobody traces, it records
+// nothing.
+func (x *Extensions) span(ctx context.Context, app string, kind event.Type) (context.Context, trace.Span) {
+	if x.o.Tracer == nil {
+		return ctx, trace.SpanFromContext(ctx)
+	}
+	return x.o.Tracer.Start(ctx, "app call", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+		attribute.String("openkenar.app", app), attribute.String("openkenar.type", string(kind)),
+	))
 }
 
 // enter makes sure that one app's slowness does not hold everything that we

@@ -16,6 +16,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
@@ -50,7 +53,8 @@ type Store interface {
 
 // Extensions is the rules over a store.
 type Extensions struct {
-	o Options
+	o     Options
+	calls map[called]prometheus.Counter
 
 	mu   sync.Mutex
 	busy map[string]int // calls under way, by app
@@ -64,9 +68,11 @@ type Options struct {
 	Client *webhook.Client
 	Guard  *webhook.Guard
 	// Home is where users go back to when the marketplace names no place.
-	Home func() string
-	Now  func() time.Time // default time.Now
-	Log  *slog.Logger     // default: discard
+	Home    func() string
+	Now     func() time.Time      // default time.Now
+	Log     *slog.Logger          // default: discard
+	Tracer  trace.Tracer          // of calls; default: none
+	Metrics prometheus.Registerer // default: none are shown
 }
 
 // New returns the rules of extensions.
@@ -80,7 +86,7 @@ func New(o Options) (*Extensions, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Extensions{o: o, busy: map[string]int{}}, nil
+	return &Extensions{o: o, calls: newCalls(o.Metrics), busy: map[string]int{}}, nil
 }
 
 // Place is where a user is.

@@ -12,6 +12,9 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
@@ -60,6 +63,7 @@ type Options struct {
 	Now           func() time.Time
 	Clock         Clock // nil outside dev mode
 	Log           *slog.Logger
+	Tracer        trace.Tracer // of calls; default: none
 }
 
 // New returns the face's router.
@@ -69,7 +73,7 @@ func New(o Options) (*api.Mux, error) {
 	}
 	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Extensions == nil ||
 		o.Deliveries == nil || o.Engine == nil || o.OAuth == nil || o.Now == nil || o.Log == nil {
-		return nil, errors.New("hostapi: every option but Clock is needed")
+		return nil, errors.New("hostapi: every option but Clock and Tracer is needed")
 	}
 	a := &API{
 		access: o.Access, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, extensions: o.Extensions,
@@ -78,7 +82,7 @@ func New(o Options) (*api.Mux, error) {
 	for _, k := range o.HostKeys {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
 	}
-	m := api.NewMux(o.Log)
+	m := api.NewMux(api.Options{Log: o.Log, Tracer: o.Tracer, Parents: propagation.TraceContext{}})
 	for pattern, h := range a.routes() {
 		m.Handle(pattern, func(r *http.Request) (any, error) {
 			if err := a.checkKey(r); err != nil {

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
@@ -38,17 +40,18 @@ type Options struct {
 	Chat          *chat.Chat
 	Media         *chat.Media
 	Log           *slog.Logger
+	Tracer        trace.Tracer // of calls; default: none
 }
 
 // New returns the face's router.
 func New(o Options) (*api.Mux, error) {
 	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Media == nil || o.Log == nil {
-		return nil, errors.New("openapi: every option but Quotas is needed")
+		return nil, errors.New("openapi: every option but Quotas and Tracer is needed")
 	}
 	a := &API{
 		access: o.Access, quotas: o.Quotas, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, media: o.Media,
 	}
-	m := api.NewMux(o.Log)
+	m := api.NewMux(api.Options{Log: o.Log, Tracer: o.Tracer})
 	m.Handle("POST /v1/open-platform/events/subscriptions", a.forUser(access.RegisterSubscription, a.subscribe))
 	m.Handle("GET /v1/open-platform/events/subscriptions", a.forApp(access.RegisterSubscription, a.listSubscriptions))
 	m.Handle("DELETE /v1/open-platform/events/subscriptions/{id}", a.forApp(access.RegisterSubscription, a.endSubscription))

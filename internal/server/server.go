@@ -21,6 +21,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
@@ -51,14 +54,17 @@ const (
 
 // Options of a Server.
 type Options struct {
-	Listen       string // default DefaultListen; port 0 takes a free one
-	Data         string // the data directory
-	HostKeys     []string
-	HostKeyFile  string // one key a line; used when HostKeys is empty
-	MasterKey    string // default: kept in the data directory
-	PublicURL    string // where browsers and apps reach us; default: http:// and the address
-	LoginURL     string // the marketplace's login page; not used in dev mode
-	AllowTargets []netip.Prefix
+	Listen string // default DefaultListen; port 0 takes a free one
+	// OperationsListen is where metrics are shown, besides health; default: on
+	// the one listener.
+	OperationsListen string
+	Data             string // the data directory
+	HostKeys         []string
+	HostKeyFile      string // one key a line; used when HostKeys is empty
+	MasterKey        string // default: kept in the data directory
+	PublicURL        string // where browsers and apps reach us; default: http:// and the address
+	LoginURL         string // the marketplace's login page; not used in dev mode
+	AllowTargets     []netip.Prefix
 	// EgressBind is the local addresses that connections to apps come from;
 	// EgressPublished what apps see of them, default the same.
 	EgressBind      []netip.Addr
@@ -67,6 +73,7 @@ type Options struct {
 	Version         string
 	Dev             *DevOptions // dev mode when not nil
 	Log             *slog.Logger
+	Traces          TraceOptions
 	// Transport replaces how apps are called; for tests.
 	Transport http.RoundTripper
 }
@@ -78,6 +85,10 @@ type Server struct {
 	clock *clock
 	keys  hostKeys
 
+	registry *prometheus.Registry
+	audits   *audits
+	tracer   trace.Tracer // nil: nobody traces
+
 	keyring  *access.Keyring
 	store    *store.Store
 	engine   *delivery.Engine
@@ -88,9 +99,12 @@ type Server struct {
 	media    *chat.Media
 	handler  http.Handler
 	listener net.Listener
-	ready    atomic.Bool
-	failed   chan error
-	egress   []netip.Prefix // what is published
+	// Of operations; nil where they have no listener of their own.
+	operations         http.Handler
+	operationsListener net.Listener
+	ready              atomic.Bool
+	failed             chan error
+	egress             []netip.Prefix // what is published
 
 	stops []stop // in the order of starting
 }
@@ -116,7 +130,7 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	if o.Retention != 0 && o.Retention < minRetention {
 		return nil, fmt.Errorf("--retention: %s is less than retries may go on; give at least %s, or 0 to keep everything", o.Retention, minRetention)
 	}
-	s := &Server{o: o, log: o.Log, failed: make(chan error, 1), egress: seen}
+	s := &Server{o: o, log: o.Log, failed: make(chan error, 2), egress: seen}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -126,10 +140,15 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 		}
 	}()
 	s.clock = &clock{}
-	if s.store, err = store.Open(ctx, store.Options{Dir: o.Data, Now: s.clock.Now, Log: s.log}); err != nil {
+	s.registry = newRegistry()
+	if s.store, err = store.Open(ctx, store.Options{Dir: o.Data, Now: s.clock.Now, Log: s.log, Metrics: s.registry}); err != nil {
 		return nil, err
 	}
 	s.onStop("store", func(context.Context) error { return s.store.Close() })
+	s.audits = newAudits(s.store, s.registry, s.log)
+	if err := s.startTracing(ctx); err != nil {
+		return nil, err
+	}
 	if err := s.clock.resume(ctx, s.store); err != nil {
 		return nil, err
 	}
@@ -205,6 +224,7 @@ func (s *Server) wire() error {
 	}
 	s.engine, err = delivery.New(delivery.Options{
 		Store: s.store, Endpoints: s.access, Client: client, Now: s.clock.Now, Retention: s.o.Retention, Log: s.log,
+		Tracer: s.tracer, Metrics: s.registry,
 	})
 	if err != nil {
 		return err
@@ -240,6 +260,7 @@ func (s *Server) wire() error {
 	s.store.OnFeed(s.chat.Feed().Grown)
 	extensions, err := extension.New(extension.Options{
 		Store: s.store, Access: s.access, Chat: s.chat, Client: client, Guard: guard, Home: s.publicURL, Now: s.clock.Now, Log: s.log,
+		Tracer: s.tracer, Metrics: s.registry,
 	})
 	if err != nil {
 		return err
@@ -252,6 +273,7 @@ func (s *Server) wire() error {
 	}
 	open, err := openapi.New(openapi.Options{
 		Access: s.access, Quotas: s.quotas, Subscriptions: subscriptions, Market: s.market, Chat: s.chat, Media: s.media, Log: s.log,
+		Tracer: s.tracer,
 	})
 	if err != nil {
 		return err
@@ -269,6 +291,7 @@ func (s *Server) wire() error {
 	options := hostapi.Options{
 		HostKeys: s.keys.list, OAuth: authorizer, Access: s.access, Subscriptions: subscriptions, Market: s.market, Chat: s.chat,
 		Extensions: extensions, Deliveries: log, Engine: s.engine, Now: s.clock.Now, Log: s.log,
+		Tracer: s.tracer,
 	}
 	if s.o.Dev != nil {
 		options.Clock = devClock{clock: s.clock, engine: s.engine, store: s.store}
@@ -291,7 +314,7 @@ type published struct {
 
 // faces sends a request to the face of its prefix.
 func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
-	operations := api.NewMux(s.log)
+	operations := api.NewMux(api.Options{Log: s.log})
 	operations.Handle("GET /healthz", func(*http.Request) (any, error) { return api.Empty{}, nil })
 	operations.Handle("GET /readyz", func(*http.Request) (any, error) {
 		if !s.ready.Load() {
@@ -300,13 +323,19 @@ func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 		return api.Empty{}, nil
 	})
 	operations.Handle("GET "+egressPath, func(*http.Request) (any, error) { return published{s.egress}, nil })
+
+	operations.HandleRaw("GET /metrics", s.metrics())
+	apart := s.o.OperationsListen != ""
+	if apart {
+		s.operations = operations
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
 		case strings.HasPrefix(r.URL.Path, "/host/v1/"):
 			host.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, "/oauth2/") || r.URL.Path == "/.well-known/oauth-authorization-server":
 			authorization.ServeHTTP(w, r)
-		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == egressPath:
+		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == egressPath || r.URL.Path == "/metrics" && !apart:
 			operations.ServeHTTP(w, r)
 		default:
 			open.ServeHTTP(w, r)
@@ -325,39 +354,26 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if s.listener, err = listen.Listen(ctx, "tcp", cmp.Or(s.o.Listen, DefaultListen)); err != nil {
 		return fmt.Errorf("listen: %w; choose another address with --listen", err)
 	}
+	if s.operations != nil {
+		if s.operationsListener, err = listen.Listen(ctx, "tcp", s.o.OperationsListen); err != nil {
+			err = fmt.Errorf("listen for operations: %w; choose another address with --operations-listen", err)
+			return errors.Join(err, s.listener.Close())
+		}
+		s.serve("operations", s.operationsListener, s.operations)
+	}
 	if err := s.engine.Start(ctx); err != nil {
 		return errors.Join(err, s.listener.Close())
 	}
 	s.onStop("engine", s.engine.Stop)
-	server := &http.Server{
-		Handler: s.handler, ReadHeaderTimeout: headTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
-		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-	}
+	s.audits.start(ctx)
+	s.onStop("audits", func(context.Context) error { s.audits.stop(); return nil })
 	s.media.Start(ctx)
 	s.onStop("media", func(context.Context) error { s.media.Stop(); return nil })
 	if s.quotas != nil {
 		s.quotas.Start(ctx)
 		s.onStop("quotas", func(context.Context) error { s.quotas.Stop(); return nil })
 	}
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		if err := server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- fmt.Errorf("serve: %w", err)
-		}
-	})
-	s.onStop("listener", func(ctx context.Context) error {
-		// Whoever stands still has half of the time: sends want some too.
-		half, cancel := context.WithTimeout(ctx, time.Until(deadlineOf(ctx))/2)
-		defer cancel()
-		if err := server.Shutdown(half); err != nil {
-			s.log.WarnContext(ctx, "calls under way were broken off", "err", err)
-			if err := server.Close(); err != nil {
-				return err
-			}
-		}
-		serving.Wait()
-		return nil
-	})
+	s.serve("listener", s.listener, s.handler)
 	s.onStop("feed", func(context.Context) error { s.chat.Feed().Close(); return nil }) // who waits for it holds the listener
 	if s.o.Dev == nil {
 		s.ready.Store(true)
@@ -371,6 +387,33 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	return s.tell(world)
 }
 
+// serve answers what comes to a listener, until Stop.
+func (s *Server) serve(name string, listener net.Listener, handler http.Handler) {
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: headTimeout, ReadTimeout: readTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHead, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serve: %w", err)
+		}
+	})
+	s.onStop(name, func(ctx context.Context) error {
+		// Whoever stands still has half of the time: sends want some too.
+		half, cancel := context.WithTimeout(ctx, time.Until(deadlineOf(ctx))/2)
+		defer cancel()
+		if err := server.Shutdown(half); err != nil {
+			s.log.WarnContext(ctx, "calls under way were broken off", "err", err)
+			if err := server.Close(); err != nil {
+				return err
+			}
+		}
+		serving.Wait()
+		return nil
+	})
+}
+
 // deadlineOf is when a context ends, or a minute from now.
 func deadlineOf(ctx context.Context) time.Time {
 	if end, ok := ctx.Deadline(); ok {
@@ -381,6 +424,14 @@ func deadlineOf(ctx context.Context) time.Time {
 
 // Addr returns the address that Start listens on.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// OperationsAddr returns the address where metrics are shown.
+func (s *Server) OperationsAddr() string {
+	if s.operationsListener == nil {
+		return s.Addr()
+	}
+	return s.operationsListener.Addr().String()
+}
 
 // publicURL is where browsers and apps reach us.
 func (s *Server) publicURL() string {

@@ -35,6 +35,7 @@ func scanDue(r scanner) (delivery.Delivery, error) {
 	if err != nil {
 		return d, err
 	}
+	d.Type = string(typ)
 	d.NextAt, d.Revoked = moment(next), revoked != 0 || payload == nil
 	if !d.Revoked {
 		d.Body = event.Envelope(typ, metadata, payload)
@@ -60,6 +61,15 @@ func (s *Store) NextDue(ctx context.Context, app string, now time.Time) (time.Ti
 	return moment(next), err
 }
 
+// OldestDue returns when the first of all pending deliveries falls or fell due,
+// or zero. Of each app it reads one entry of an index.
+func (s *Store) OldestDue(ctx context.Context) (time.Time, error) {
+	var oldest int64
+	_, err := row(ctx, &s.reading, `SELECT coalesce(min((SELECT min(next_at) FROM deliveries WHERE app = slug AND state = 'pending')), 0)
+		FROM apps`, nil, &oldest)
+	return moment(oldest), err
+}
+
 // Waiting implements delivery.Store.
 func (s *Store) Waiting(ctx context.Context) ([]string, error) {
 	return rows(ctx, &s.reading, scanText, `SELECT slug FROM apps
@@ -73,9 +83,14 @@ func (s *Store) Record(ctx context.Context, outcomes []delivery.Outcome) error {
 		if err != nil {
 			return err
 		}
+		tx.ended[delivery.Delivered] += len(outcomes) - len(rest)
 		for _, o := range rest {
-			if err := tx.record(o); err != nil {
+			ended, err := tx.record(o)
+			if err != nil {
 				return err
+			}
+			if ended {
+				tx.ended[o.State]++
 			}
 		}
 		return nil
@@ -116,7 +131,8 @@ func scanDelivered(r scanner) (d delivery.Row, err error) {
 	return d, err
 }
 
-func (tx *Tx) record(o delivery.Outcome) error {
+// record writes an outcome and says whether it ended the delivery.
+func (tx *Tx) record(o delivery.Outcome) (ended bool, err error) {
 	now := tx.store.now()
 	made := 0
 	if o.Attempt != nil {
@@ -135,17 +151,18 @@ func (tx *Tx) record(o delivery.Outcome) error {
 			why = $8, finished_at = $9
 		WHERE event_id = $1 AND app = $2 AND (state = 'pending' OR state = 'canceled' AND $3 = 'delivered') RETURNING attempts`,
 		[]any{o.ID.Event, o.ID.App, string(o.State), o.Reason, made, o.Retry, micros(o.NextAt), o.Why, finished}, &n)
+	ended = ok && o.State != delivery.Pending
 	if err != nil || made == 0 {
-		return err
+		return ended, err
 	}
 	if !ok {
 		if ok, err = row(tx.ctx, tx, `UPDATE deliveries SET attempts = attempts + 1 WHERE event_id = $1 AND app = $2 RETURNING attempts`,
 			[]any{o.ID.Event, o.ID.App}, &n); err != nil || !ok {
-			return err
+			return false, err
 		}
 	}
 	tx.writes++
-	return tx.insertAttempt(o, n)
+	return ended, tx.insertAttempt(o, n)
 }
 
 // insertAttempt puts an attempt on the log; what was answered to an event that
@@ -188,10 +205,12 @@ func (s *Store) SweepStep(ctx context.Context, at delivery.Sweep, now time.Time)
 			if !at.Grants[w.grant] {
 				continue
 			}
-			if err := tx.run(`UPDATE deliveries SET state = 'canceled', reason = $3, next_at = 0, why = '', finished_at = $4
-				WHERE event_id = $1 AND app = $2 AND state = 'pending'`, w.Event, at.App, delivery.ReasonRevoked, micros(now)); err != nil {
+			n, err := tx.exec(`UPDATE deliveries SET state = 'canceled', reason = $3, next_at = 0, why = '', finished_at = $4
+				WHERE event_id = $1 AND app = $2 AND state = 'pending'`, w.Event, at.App, delivery.ReasonRevoked, micros(now))
+			if err != nil {
 				return err
 			}
+			tx.ended[delivery.Canceled] += int(n)
 		}
 		if len(window) == sweepWindow {
 			return nil

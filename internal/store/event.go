@@ -134,7 +134,7 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 		tx.insertDelivery(e, v)
 		if v.State == delivery.Pending {
 			tx.fresh = append(tx.fresh, delivery.Delivery{
-				ID: delivery.ID{Event: e.ID, App: v.App}, Key: e.Key, Grant: v.Grant, Why: delivery.WhyFirst,
+				ID: delivery.ID{Event: e.ID, App: v.App}, Type: string(e.Type), Key: e.Key, Grant: v.Grant, Why: delivery.WhyFirst,
 				NextAt: moment(micros(e.At)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
 			})
 		}
@@ -143,6 +143,7 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 }
 
 func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) {
+	tx.events++
 	tx.add(eventRows, e.ID, string(e.Type), e.Key, text(e.Payload), micros(e.At), deliveries, skips)
 }
 
@@ -166,7 +167,8 @@ func (s *Store) RecordCall(ctx context.Context, e event.Event, o delivery.Outcom
 			if id = o.ID; err != nil || n == 0 {
 				return err
 			}
-			return tx.record(o)
+			_, err = tx.record(o)
+			return err
 		}
 		if _, known, err := tx.User(e.User); err != nil {
 			return err
@@ -179,7 +181,8 @@ func (s *Store) RecordCall(ctx context.Context, e event.Event, o delivery.Outcom
 		tx.insertEvent(e, 1, 0)
 		tx.insertDelivery(e, event.Verdict{App: o.ID.App, State: delivery.Pending})
 		id = o.ID
-		return tx.record(o)
+		_, err := tx.record(o)
+		return err
 	})
 	return id, err
 }

@@ -212,10 +212,12 @@ func (tx *Tx) eraseEvent(id int64, now time.Time) error {
 	if err := tx.run(`UPDATE events SET payload = NULL, erased_at = $2 WHERE id = $1`, id, micros(now)); err != nil {
 		return err
 	}
-	if err := tx.run(`UPDATE deliveries SET state = 'canceled', reason = $2, next_at = 0, why = '', finished_at = $3
-		WHERE event_id = $1 AND state = 'pending'`, id, delivery.ReasonErased, micros(now)); err != nil {
+	n, err := tx.exec(`UPDATE deliveries SET state = 'canceled', reason = $2, next_at = 0, why = '', finished_at = $3
+		WHERE event_id = $1 AND state = 'pending'`, id, delivery.ReasonErased, micros(now))
+	if err != nil {
 		return err
 	}
+	tx.ended[delivery.Canceled] += int(n)
 	return tx.run(`UPDATE attempts SET answer = NULL WHERE event_id = $1`, id)
 }
 

@@ -24,6 +24,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/openkenar/openkenar/internal/delivery"
 )
 
@@ -41,8 +43,9 @@ type Options struct {
 	File string // its name there; default openkenar.db
 	// ReadOnly opens the ledger beside a running server. Writes fail.
 	ReadOnly bool
-	Now      func() time.Time // the platform's clock, for ids; default time.Now
-	Log      *slog.Logger     // default: discard
+	Now      func() time.Time      // the platform's clock, for ids; default time.Now
+	Log      *slog.Logger          // default: discard
+	Metrics  prometheus.Registerer // default: none are shown
 }
 
 // Store is an open ledger.
@@ -54,6 +57,7 @@ type Store struct {
 	now     func() time.Time
 	log     *slog.Logger
 	lock    *os.File
+	metrics *metrics
 
 	reading statements
 	writing *sql.Conn
@@ -75,7 +79,7 @@ type Store struct {
 // Open opens the ledger in a directory and brings its schema up to date.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{
-		dialect: sqlite, path: filepath.Join(o.Dir, cmp.Or(o.File, file)), now: o.Now, log: o.Log,
+		dialect: sqlite, path: filepath.Join(o.Dir, cmp.Or(o.File, file)), now: o.Now, log: o.Log, metrics: newMetrics(o.Metrics),
 		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}), written: map[string]*written{}, bulks: map[bulkSize]*written{},
 		committed: func([]delivery.Delivery) {}, fed: func() {},
 	}

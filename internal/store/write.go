@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"time"
 
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/status"
@@ -99,7 +100,7 @@ func (s *Store) finish(group []*write, err error) {
 
 // commit runs a group in one transaction.
 func (s *Store) commit(ctx context.Context, group []*write) error {
-	tx := &Tx{store: s, ctx: ctx, gathered: map[*bulkKind][]any{}}
+	tx := &Tx{store: s, ctx: ctx, gathered: map[*bulkKind][]any{}, ended: map[delivery.State]int{}}
 	if !s.dialect.exclusive {
 		s.known.forgetAll()
 	}
@@ -125,10 +126,14 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		}
 		return errSpoilt
 	}
+	start := time.Now()
 	if err := s.control(ctx, "COMMIT"); err != nil {
 		s.rollback(ctx)
 		return unavailable("commit", err)
 	}
+	s.metrics.commit.Observe(time.Since(start).Seconds())
+	s.metrics.writes.Observe(float64(len(group)))
+	s.metrics.committed(tx)
 	if len(tx.fresh) > 0 {
 		s.committed(tx.fresh)
 	}
@@ -188,6 +193,10 @@ type Tx struct {
 
 	gathered  map[*bulkKind][]any // rows to be written, one value after another
 	published []published
+
+	// For the metrics:
+	events int                    // new ones
+	ended  map[delivery.State]int // deliveries that are no longer pending
 }
 
 // NextID returns the next time-ordered id.

@@ -20,6 +20,8 @@ import (
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 )
 
 const (
@@ -35,6 +37,8 @@ const (
 	maxDrain = 16 << 10
 	// maxHeader bounds the head of an answer, in bytes.
 	maxHeader = 32 << 10
+	// traceparent is the header that names the span of a request, if it has one.
+	traceparent = "traceparent"
 	// mask stands for the identification key wherever a request is shown.
 	mask = "••••••"
 )
@@ -236,6 +240,11 @@ func (c *Client) post(ctx context.Context, url, key string, body []byte) (*http.
 	if key != "" {
 		h["Authorization"] = []string{key}
 	}
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		parent := propagation.MapCarrier{}
+		propagation.TraceContext{}.Inject(ctx, parent)
+		h[traceparent] = []string{parent[traceparent]} // and no more: what else a trace carries is not the app's
+	}
 	return req, nil
 }
 
@@ -275,7 +284,7 @@ func head(req *http.Request) string {
 	for _, name := range [...]string{
 		"Authorization", "Content-Type", "User-Agent", "API_VERSION", "API-Version",
 		standardwebhooks.HeaderWebhookID, standardwebhooks.HeaderWebhookTimestamp,
-		standardwebhooks.HeaderWebhookSignature, "OpenKenar-Attempt",
+		standardwebhooks.HeaderWebhookSignature, "OpenKenar-Attempt", traceparent,
 	} {
 		values := req.Header[name]
 		if len(values) == 0 {

@@ -13,6 +13,7 @@ var deliveryTests = tests{
 	"due deliveries come by their time, then by event, up to a limit":            dueOrder,
 	"the next one due is the first after now":                                    nextDue,
 	"apps wait that have pending deliveries":                                     waiting,
+	"the most overdue delivery of all apps is found":                             oldestDue,
 	"an outcome changes the delivery and adds to its log":                        outcomes,
 	"what was canceled while it was sent stays canceled unless it was delivered": canceledWhileSent,
 	"what is due and rests on a revoked grant says so":                           dueRevoked,
@@ -79,6 +80,27 @@ func waiting(t *testing.T, open opener) {
 	same(t, "waiting", got, []string{"a", "b", "d"})
 }
 
+func oldestDue(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	oldest := func() time.Time {
+		t.Helper()
+		at, err := l.OldestDue(t.Context())
+		ok(t, err)
+		return at
+	}
+	same(t, "without apps", oldest(), time.Time{})
+	l.app("a")
+	l.app("b")
+	l.app("idle")
+	same(t, "without deliveries", oldest(), time.Time{})
+	l.happen(base.Add(time.Hour), pending("a"))
+	first := l.happen(base, pending("b"))
+	l.happen(base, skipped("a", "a reason"))
+	same(t, "the first", oldest(), base)
+	l.record(delivered(first, "b", 1))
+	same(t, "the next, of another app", oldest(), base.Add(time.Hour))
+}
+
 func outcomes(t *testing.T, open opener) {
 	next := base.Add(5*time.Second + time.Microsecond)
 	decided := func(event int64) delivery.Outcome { // without a send
@@ -121,7 +143,7 @@ func outcomes(t *testing.T, open opener) {
 			}
 			retry := due[1]
 			same(t, "due again", retry, delivery.Delivery{
-				ID: o.ID, Key: "post p", Attempts: 1, Retry: o.Retry, Why: o.Why, NextAt: next, Body: due[0].Body,
+				ID: o.ID, Type: "POST_UPDATE", Key: "post p", Attempts: 1, Retry: o.Retry, Why: o.Why, NextAt: next, Body: due[0].Body,
 			})
 			l.record(delivered(id, "a", 2))
 			same(t, "at last", l.row(id, "a").State, delivery.Delivered)

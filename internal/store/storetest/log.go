@@ -142,7 +142,7 @@ func putBack(t *testing.T, open opener) {
 		got := due[len(due)-1]
 		got.Body, got.Key = nil, ""
 		same(t, name, got, delivery.Delivery{
-			ID: delivery.ID{Event: id, App: "a"}, Grant: g.ID, Attempts: 1, Retry: 0, Why: "by hand", NextAt: now,
+			ID: delivery.ID{Event: id, App: "a"}, Type: "POST_UPDATE", Grant: g.ID, Attempts: 1, Retry: 0, Why: "by hand", NextAt: now,
 		})
 		l.record(delivered(id, "a", 2))
 		same(t, name+", sent again", l.row(id, "a").Attempts, 2)
