@@ -9,6 +9,9 @@ const (
 	recordBatch = 4096                   // outcomes that share a transaction
 	recordRetry = 100 * time.Millisecond // wait after a failed write, growing to recordMax
 	recordMax   = 5 * time.Second
+	// recordEvery keeps transactions apart while there is traffic: what comes
+	// within it shares one. It is also how much more a crash may repeat.
+	recordEvery = 5 * time.Millisecond
 )
 
 // result is an outcome on its way to the ledger.
@@ -22,7 +25,12 @@ type result struct {
 // that waits goes into one transaction.
 func (e *Engine) record(ctx context.Context) {
 	batch := make([]result, 0, recordBatch)
+	var last time.Time
 	for first := range e.outcomes {
+		if wait := recordEvery - time.Since(last); wait > 0 && len(e.outcomes) < recordBatch {
+			<-time.After(wait)
+		}
+		last = time.Now()
 		batch = append(batch[:0], first)
 	drain:
 		for len(batch) < recordBatch {
