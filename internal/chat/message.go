@@ -103,6 +103,9 @@ func (c *Content) relink(link string) {
 
 // check refuses content that is not exactly what the type asks for.
 func (c Content) check(t MessageType) error {
+	if t == Text && c.Text != "" && c == (Content{Text: c.Text}) { // nearly all there are
+		return wire.MaxText("text", c.Text, maxText)
+	}
 	fields := []struct {
 		of    MessageType
 		name  string

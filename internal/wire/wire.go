@@ -11,6 +11,7 @@ import (
 	"errors"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -195,11 +196,11 @@ func CheckID(field, id string) error {
 
 // Enum refuses a value that is not one of those allowed.
 func Enum[T ~string](field string, value T, allowed ...T) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
 	names := make([]string, len(allowed))
 	for i, a := range allowed {
-		if value == a {
-			return nil
-		}
 		names[i] = string(a)
 	}
 	return status.New(status.Invalid, "%s: %q is not one of %s", field, Clip(string(value)), strings.Join(names, ", "))
