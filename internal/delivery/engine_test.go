@@ -842,3 +842,36 @@ func TestManyHangingApps(t *testing.T) {
 		}
 	})
 }
+
+// TestNoPlaceIsLost: what waits for a place among all sends gets one, also when
+// lanes that waited before it have nothing to send any more.
+func TestNoPlaceIsLost(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		const apps = 300 // more than have a place at once
+		err := w.store.Access().Write(t.Context(), func(tx access.Tx) error {
+			for i := range apps {
+				a := access.NewApp()
+				a.Slug, a.SealedKey = fmt.Sprintf("app-%d", i), []byte{}
+				if err := tx.InsertApp(a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.respond(func(ctx context.Context, n int, r *http.Request) (int, http.Header) {
+			<-time.After(time.Second)
+			return 200, nil
+		})
+		var ids []delivery.ID
+		for i := range 12 * apps {
+			ids = append(ids, w.happen(fmt.Sprintf("app-%d", i%apps), fmt.Sprintf("t%d", i), 0))
+		}
+		w.pass(5 * time.Minute)
+		for _, id := range ids {
+			w.state(id, delivery.Delivered)
+		}
+	})
+}

@@ -48,6 +48,8 @@ type lane struct {
 	wakeAt  time.Time       // when the ledger's next delivery falls due; zero: unknown or none
 	timer   *time.Timer
 	idle    []chan struct{} // closed when there is nothing left to do now
+
+	starved bool // waits for a place among all sends; guarded by sends.mu
 }
 
 // offer takes a delivery that was just committed.
@@ -113,6 +115,15 @@ func (l *lane) dispatch() {
 	}
 }
 
+// begin starts senders and says whether there was one to start.
+func (l *lane) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.sending
+	l.dispatch()
+	return l.sending > before
+}
+
 // mayStart says whether one more send may begin now; it then counts as begun.
 func (l *lane) mayStart() bool {
 	return len(l.ready) > 0 && !l.parked && !l.engine.stopping() && l.sending < l.health.most() && l.engine.sends.take(l, l.sending)
@@ -135,11 +146,7 @@ func (l *lane) send(d Delivery, wakes int) {
 		if out != nil {
 			l.engine.outcomes <- result{lane: l, delivery: d, outcome: *out}
 		}
-		if next := l.engine.sends.give(); next != nil {
-			next.mu.Lock()
-			next.dispatch()
-			next.mu.Unlock()
-		}
+		l.engine.sends.passOn()
 		l.mu.Lock()
 		l.sending--
 		if queue := l.waiting[d.Key]; len(queue) > 0 {

@@ -1,9 +1,6 @@
 package delivery
 
-import (
-	"slices"
-	"sync"
-)
+import "sync"
 
 const (
 	// maxSends is how many sends may be under way at a time, of all apps.
@@ -28,7 +25,7 @@ func (s *sends) underWay() int {
 }
 
 // take asks for one more send of a lane that has some under way. A lane that is
-// refused is told by give when to ask again.
+// refused is asked again by passOn.
 func (s *sends) take(l *lane, has int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -36,19 +33,40 @@ func (s *sends) take(l *lane, has int) bool {
 		s.total++
 		return true
 	}
-	if !slices.Contains(s.waiting, l) {
+	if !l.starved {
+		l.starved = true
 		s.waiting = append(s.waiting, l)
 	}
 	return false
 }
 
-// give ends a send and returns a lane that waits for one, or nil.
-func (s *sends) give() (next *lane) {
+// give ends a send and returns how many lanes wait for one.
+func (s *sends) give() (waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.total--
-	if len(s.waiting) > 0 {
-		next, s.waiting = s.waiting[0], s.waiting[1:]
+	return len(s.waiting)
+}
+
+// next returns the lane that has waited longest, or nil.
+func (s *sends) next() *lane {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.waiting) == 0 {
+		return nil
 	}
-	return next
+	l := s.waiting[0]
+	s.waiting[0], s.waiting, l.starved = nil, s.waiting[1:], false
+	return l
+}
+
+// passOn ends a send and gives its place to a lane that waits for one. Some may
+// have nothing to send any more; then the next has its turn.
+func (s *sends) passOn() {
+	for range s.give() {
+		l := s.next()
+		if l == nil || l.begin() {
+			return
+		}
+	}
 }
