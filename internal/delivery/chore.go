@@ -82,7 +82,7 @@ func (e *Engine) doChores(ctx context.Context) error {
 			return err
 		}
 		for _, app := range apps {
-			e.Wake(app)
+			e.lane(app).wake()
 		}
 		more = again
 	}

@@ -100,7 +100,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		return fmt.Errorf("find the apps whose endpoints fail: %w", err)
 	}
 	for _, known := range failing {
-		e.lane(known.App).health.resume(known)
+		e.lane(known.App).health.resume(known, e.now())
 	}
 	e.worker.Go(func() { e.chore(e.ctx) })
 	if e.retention > 0 {
@@ -108,7 +108,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.recorder.Go(func() { e.record(context.WithoutCancel(ctx)) })
 	for _, app := range apps {
-		e.Wake(app)
+		e.lane(app).wake()
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func (e *Engine) Wake(app string) {
 		return
 	}
 	l := e.lane(app)
-	l.health.probe()
+	l.health.changed(e.now())
 	l.wake()
 }
 
@@ -215,7 +215,7 @@ func (e *Engine) NextDue() time.Time {
 	var next time.Time
 	for _, l := range e.all() {
 		l.mu.Lock()
-		if !l.parked && !l.wakeAt.IsZero() && (next.IsZero() || l.wakeAt.Before(next)) {
+		if !(l.parked && l.stuck) && !l.wakeAt.IsZero() && (next.IsZero() || l.wakeAt.Before(next)) {
 			next = l.wakeAt
 		}
 		l.mu.Unlock()
@@ -226,7 +226,7 @@ func (e *Engine) NextDue() time.Time {
 // WakeAll makes every lane look at the ledger again: the clock was moved.
 func (e *Engine) WakeAll() {
 	for _, l := range e.all() {
-		l.health.breaker.Close() // which counts in real time
+		l.health.reset()
 		l.wake()
 	}
 }

@@ -43,6 +43,7 @@ type lane struct {
 	filling bool
 	again   map[ID]struct{} // held, and put back in the ledger since
 	parked  bool            // the app may not be called now
+	stuck   bool            // and nothing but a wake will change that
 	wakes   int             // calls of wake: what was found out before the last is out of date
 	settled map[ID]struct{} // recorded since the fill under way began
 	wakeAt  time.Time       // when the ledger's next delivery falls due; zero: unknown or none
@@ -154,13 +155,17 @@ func (l *lane) send(d Delivery, wakes int) {
 		} else {
 			delete(l.waiting, d.Key)
 		}
-		if out == nil {
+		switch {
+		case out == nil:
 			l.drop(d)
 			l.park(hold)
 			if l.wakes != wakes { // woken since the app was found to be on hold
 				l.parked = false
 				l.fill()
 			}
+		case hold.back && l.parked: // those that were not let in beside the probe
+			l.parked = false
+			l.fill()
 		}
 		if more = l.mayStart(); more {
 			d, wakes = l.pop(), l.wakes
@@ -187,7 +192,7 @@ func (l *lane) park(h hold) {
 		delete(l.waiting, d.Key)
 	}
 	l.ready = nil
-	l.parked, l.behind = true, true
+	l.parked, l.behind, l.stuck = true, true, h.until.IsZero()
 	if !h.until.IsZero() {
 		l.alarm(h.until)
 	}

@@ -54,7 +54,7 @@ func (m *metrics) attempted(r webhook.Result) {
 
 func (e *Engine) circuitsOpen() (n int) {
 	for _, l := range e.all() {
-		if !l.health.breaker.IsClosed() {
+		if l.health.isOpen() {
 			n++
 		}
 	}

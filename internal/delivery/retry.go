@@ -70,7 +70,9 @@ func judge(d Delivery, r webhook.Result, end time.Time) Outcome {
 func (o *Outcome) postpone(d Delivery, end time.Time) {
 	o.State, o.Retry, o.Reason = Pending, d.Retry, o.Attempt.Error
 	o.Why = "the endpoint has been failing for days; it is probed every " + probeEvery.String()
-	o.NextAt = end.Add(spread(probeEvery)).Truncate(time.Microsecond)
+	if next := end.Add(spread(probeEvery)).Truncate(time.Microsecond); next.After(o.NextAt) { // unless it asked for more
+		o.NextAt = next
+	}
 	o.Attempt.NextAt = o.NextAt
 }
 

@@ -16,8 +16,12 @@ import (
 // holdRetry is how long a lane waits when its app could not be looked up.
 const holdRetry = time.Second
 
-// hold says that an app may not be called; zero until means until woken.
-type hold struct{ until time.Time }
+// hold says that an app may not be called; zero until means until woken. back
+// says that it may be again.
+type hold struct {
+	until time.Time
+	back  bool
+}
 
 // attempt sends one delivery and returns its outcome. It returns nil when
 // nothing was attempted and the delivery stays as it is in the ledger.
@@ -36,26 +40,21 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 	if endpoint.Hold != "" {
 		return nil, hold{}
 	}
-	if wait, ok := h.enter(); !ok {
-		return nil, hold{until: e.now().Add(wait)}
+	entered, until, ok := h.enter(e.now())
+	if !ok {
+		return nil, hold{until: until}
 	}
 	ctx, pass, refusal := e.gate.enter(ctx, d)
 	if refusal != "" {
-		h.leave(e.ctx, webhook.Result{Reason: webhook.Canceled}, e.now())
+		h.left(e.ctx, entered, webhook.Result{Reason: webhook.Canceled}, e.now())
 		return canceled(d, refusal), hold{}
 	}
 	ctx, span := e.span(ctx, d)
 	defer span.End()
-	permit, limited := h.limiter.TryAcquirePermit()
 	result := e.client.Send(ctx, endpoint.request(d.ID.String(), d.Attempts+1, d.Body), time.Now())
 	e.metrics.attempted(result)
 	refusal = e.gate.leave(pass, d)
-	if limited && result.Reason == webhook.OK {
-		permit.Record()
-	} else if limited {
-		permit.Drop()
-	}
-	h.leave(e.ctx, result, e.now())
+	back := h.left(e.ctx, entered, result, e.now())
 	if result.Reason == webhook.Canceled && refusal == "" {
 		// The engine is stopping. Failure policy: leave it pending; it is sent
 		// again with the same webhook-id, which the contract allows.
@@ -63,14 +62,14 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 		return nil, hold{}
 	}
 	out := judge(d, result, e.now())
-	if result.Reason != webhook.OK && out.Attempt != nil && h.sick() {
+	if isDown(result) && h.sick() {
 		out.postpone(d, e.now())
 	}
 	if refusal != "" && out.State != Delivered {
 		out.State, out.Reason, out.NextAt, out.Attempt.NextAt = Canceled, refusal, time.Time{}, time.Time{}
 	}
 	e.tell(ctx, d, result, out)
-	return &out, hold{}
+	return &out, hold{back: back}
 }
 
 // span begins what traces tell of an attempt; where nobody traces, it records

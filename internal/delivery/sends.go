@@ -12,9 +12,10 @@ const (
 
 // sends shares the sends under way out among the lanes.
 type sends struct {
-	mu      sync.Mutex
-	total   int
-	waiting []*lane // that were refused one, in order
+	mu    sync.Mutex
+	total int
+	// Lanes that were refused one, in order; those with none under way first.
+	idle, busy []*lane
 }
 
 // underWay is how many there are.
@@ -33,10 +34,14 @@ func (s *sends) take(l *lane, has int) bool {
 		s.total++
 		return true
 	}
-	if !l.starved {
-		l.starved = true
-		s.waiting = append(s.waiting, l)
+	switch {
+	case l.starved:
+	case has == 0:
+		s.idle = append(s.idle, l)
+	default:
+		s.busy = append(s.busy, l)
 	}
+	l.starved = true
 	return false
 }
 
@@ -45,18 +50,22 @@ func (s *sends) give() (waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.total--
-	return len(s.waiting)
+	return len(s.idle) + len(s.busy)
 }
 
-// next returns the lane that has waited longest, or nil.
+// next returns the lane whose turn it is, or nil.
 func (s *sends) next() *lane {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.waiting) == 0 {
+	from := &s.idle
+	if len(*from) == 0 {
+		from = &s.busy
+	}
+	if len(*from) == 0 {
 		return nil
 	}
-	l := s.waiting[0]
-	s.waiting[0], s.waiting, l.starved = nil, s.waiting[1:], false
+	l := (*from)[0]
+	(*from)[0], *from, l.starved = nil, (*from)[1:], false
 	return l
 }
 
