@@ -295,12 +295,13 @@ func (c *Chat) All(ctx context.Context, writes []Write) (results []Result, err e
 	err = c.store.Write(ctx, func(tx Tx) error {
 		results = results[:0]
 		for rest := writes; len(rest) > 0; rest = writes[len(results):] {
-			results = append(results, c.some(tx, rest)...)
-		}
-		for _, r := range results {
-			if r.Err != nil && status.KindOf(r.Err) == status.Internal {
-				return r.Err
+			done := c.some(tx, rest)
+			for _, r := range done {
+				if r.Err != nil && status.KindOf(r.Err) == status.Internal {
+					return r.Err
+				}
 			}
+			results = append(results, done...)
 		}
 		return nil
 	})

@@ -306,6 +306,9 @@ func PutMessages(tx Tx, list []NewMessage, now time.Time) []Result {
 		c, err := n.converse(tx, now)
 		if c.index = i; err != nil || c.known {
 			results[i] = Result{stored: c.Stored, Err: err}
+			if err != nil && status.KindOf(err) == status.Internal {
+				return results // all of it is undone
+			}
 			continue
 		}
 		sent = append(sent, c)

@@ -19,7 +19,7 @@ const (
 // line. What is worse than information is written at once, with all before it.
 // stop writes what is left.
 func serverLog(w io.Writer) (log *slog.Logger, stop func()) {
-	g := &gathered{w: bufio.NewWriterSize(w, logBuffer)}
+	g := &gathered{to: w, w: bufio.NewWriterSize(w, logBuffer)}
 	done := make(chan struct{})
 	var flushing sync.WaitGroup
 	flushing.Go(func() {
@@ -44,6 +44,7 @@ func serverLog(w io.Writer) (log *slog.Logger, stop func()) {
 // gathered is a buffered writer for many.
 type gathered struct {
 	mu sync.Mutex
+	to io.Writer
 	w  *bufio.Writer
 }
 
@@ -51,13 +52,19 @@ type gathered struct {
 func (g *gathered) Write(b []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.w.Write(b)
+	n, err := g.w.Write(b)
+	if err != nil {
+		g.w.Reset(g.to)
+	}
+	return n, err
 }
 
 func (g *gathered) flush() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	_ = g.w.Flush() // there is nowhere to tell
+	if g.w.Flush() != nil { // there is nowhere to tell; but the next lines shall have their chance
+		g.w.Reset(g.to)
+	}
 }
 
 // prompt is a handler that does not let what is urgent wait.

@@ -180,7 +180,7 @@ func (e *Engine) Wake(app string) {
 		return
 	}
 	l := e.lane(app)
-	l.health.changed(e.now())
+	l.health.changed()
 	l.wake()
 }
 
@@ -215,7 +215,7 @@ func (e *Engine) NextDue() time.Time {
 	var next time.Time
 	for _, l := range e.all() {
 		l.mu.Lock()
-		if !(l.parked && l.stuck) && !l.wakeAt.IsZero() && (next.IsZero() || l.wakeAt.Before(next)) {
+		if (!l.parked || !l.stuck) && !l.wakeAt.IsZero() && (next.IsZero() || l.wakeAt.Before(next)) {
 			next = l.wakeAt
 		}
 		l.mu.Unlock()

@@ -877,3 +877,98 @@ func TestNoPlaceIsLost(t *testing.T) {
 		}
 	})
 }
+
+// sendsOf counts what an app got from a moment on.
+func (w *world) sendsOf(app string, from time.Time) (n int) {
+	for _, s := range w.seen() {
+		if strings.HasPrefix(s.key, app+".test") && !s.at.Before(from) {
+			n++
+		}
+	}
+	return n
+}
+
+// TestAnswersOnPurposeForDays: they mark no endpoint and end by the schedule.
+func TestAnswersOnPurposeForDays(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.respond(status(404))
+		var ids []delivery.ID
+		for day := range 8 {
+			start := time.Now()
+			for i := range 20 {
+				ids = append(ids, w.happen("app", fmt.Sprintf("t%d-%d", day, i), 0))
+			}
+			w.pass(time.Second)
+			if n := w.sendsOf("app", start); n < 20 {
+				t.Fatalf("day %d: %d of 20 sends: answers on purpose have opened the circuit", day, n)
+			}
+			w.pass(24 * time.Hour)
+		}
+		w.pass(5 * 24 * time.Hour)
+		for _, id := range ids {
+			if r := w.state(id, delivery.Exhausted); r.Attempts != 11 {
+				t.Fatalf("%d attempts, the schedule has 11", r.Attempts)
+			}
+		}
+	})
+}
+
+// TestProbesBackOff: retries that fall due meanwhile are no probes.
+func TestProbesBackOff(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		w.respond(status(404)) // spreads the retries
+		for i := range 1500 {
+			w.happen("app", fmt.Sprintf("t%d", i), 0)
+		}
+		w.pass(5 * time.Minute)
+		w.respond(status(500))
+		start := time.Now()
+		w.pass(2 * time.Minute)
+		if n := w.sendsOf("app", start); n > 60 {
+			t.Errorf("%d sends in the two minutes in which it broke down", n)
+		}
+		start = time.Now()
+		w.pass(8 * time.Minute)
+		if n := w.sendsOf("app", start); n > 10 {
+			t.Errorf("%d probes in 8 minutes of an open circuit", n)
+		}
+	})
+}
+
+// TestHealthyBesideAThousand: who has nothing under way has the next free place,
+// before a thousand apps that hang and want one more.
+func TestHealthyBesideAThousand(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		const apps = 1100
+		err := w.store.Access().Write(t.Context(), func(tx access.Tx) error {
+			for i := range apps {
+				a := access.NewApp()
+				a.Slug, a.SealedKey = fmt.Sprintf("hanging-%d", i), []byte{}
+				if err := tx.InsertApp(a); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.respond(func(ctx context.Context, n int, r *http.Request) (int, http.Header) {
+			if strings.HasPrefix(r.URL.Host, "hanging") {
+				return hang(ctx, n, r)
+			}
+			return 200, nil
+		})
+		for i := range 3 * apps {
+			w.happen(fmt.Sprintf("hanging-%d", i%apps), fmt.Sprintf("t%d", i), 0)
+			if i%11 == 0 {
+				<-time.After(100 * time.Millisecond)
+			}
+		}
+		for i := range 5 {
+			id := w.happen("app", fmt.Sprintf("healthy%d", i), 0)
+			w.pass(time.Second)
+			w.state(id, delivery.Delivered)
+		}
+	})
+}

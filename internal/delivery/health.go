@@ -106,7 +106,7 @@ func (h *health) isOpen() bool {
 
 // changed lets an open circuit be probed at once: the address is another one, or
 // somebody wants to know. What is under way says nothing any more.
-func (h *health) changed(now time.Time) {
+func (h *health) changed() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.era++

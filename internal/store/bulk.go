@@ -93,14 +93,14 @@ func inBulk[T any](tx *Tx, kind *bulkKind, args []any, scan func(scanner) (T, er
 		for width := size * len(kind.columns); len(args) >= width; args = args[width:] {
 			w, err := tx.store.bulk(tx.ctx, kind, size)
 			if err != nil {
-				return nil, err
+				return nil, tx.failed(err)
 			}
 			if err := tx.before(w); err != nil {
 				return nil, err
 			}
 			part, err := scanAll(tx.ctx, w, scan, args[:width])
 			if err != nil {
-				return nil, err
+				return nil, tx.failed(err)
 			}
 			tx.writes += len(part)
 			list = append(list, part...)
@@ -126,7 +126,7 @@ func (tx *Tx) flush(kinds []*bulkKind) error {
 					_, err = w.ExecContext(tx.ctx, args[:width]...)
 				}
 				if err != nil {
-					return fmt.Errorf("insert %d rows into %s: %w", size, kind.table, err)
+					return tx.failed(fmt.Errorf("insert %d rows into %s: %w", size, kind.table, err))
 				}
 			}
 		}

@@ -4,12 +4,15 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net/url"
+	"slices"
 
 	"github.com/pressly/goose/v3"
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	sqlite3 "modernc.org/sqlite" // also the driver "sqlite"
+	lib "modernc.org/sqlite/lib"
 )
 
 //go:embed migrations
@@ -26,9 +29,12 @@ type dialect struct {
 	// placeholder is the nth parameter of a statement with very many. SQLite
 	// takes "$1" for a name, and looks names up one after another.
 	placeholder func(n int) string
-	read        []string
-	write       []string
-	copy        []string // of a connection that copies the ledger
+	// storage says whether an error is one of the storage (a full disk, say) and
+	// not of the statement.
+	storage func(err error) bool
+	read    []string
+	write   []string
+	copy    []string // of a connection that copies the ledger
 }
 
 var sqlite = dialect{
@@ -38,6 +44,12 @@ var sqlite = dialect{
 	begin:       "BEGIN IMMEDIATE",
 	exclusive:   true, // by the lock on the data directory
 	placeholder: func(int) string { return "?" },
+	storage: func(err error) bool {
+		e, ok := errors.AsType[*sqlite3.Error](err)
+		return ok && slices.Contains([]int{
+			lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_BUSY, lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN,
+		}, e.Code()&0xff)
+	},
 	write: []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
 		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)",

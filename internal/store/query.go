@@ -89,7 +89,7 @@ func (s *Store) prepared(ctx context.Context, q string) (*written, error) {
 func (tx *Tx) prepared(ctx context.Context, q string) (statement, error) {
 	w, err := tx.store.prepared(ctx, q)
 	if err != nil {
-		return nil, err
+		return nil, tx.failed(err)
 	}
 	return w, tx.before(w)
 }
@@ -97,10 +97,31 @@ func (tx *Tx) prepared(ctx context.Context, q string) (statement, error) {
 // before makes ready for a statement: it sees what the transaction has written,
 // and what it changes is known no longer.
 func (tx *Tx) before(w *written) error {
+	if tx.broken != nil {
+		return tx.broken
+	}
 	for _, table := range w.changes {
 		tx.store.known.forget(table)
 	}
 	return tx.flush(w.sees)
+}
+
+// failed notes that the engine has failed a statement. It may have rolled the
+// transaction back by itself: what came after that would be committed on its
+// own, without what was gathered. So nothing more is done in the transaction.
+func (tx *Tx) failed(err error) error {
+	if tx.broken == nil {
+		tx.broken = err
+	}
+	return err
+}
+
+// noteFailure tells a transaction of an error of one of its statements.
+func noteFailure(db querier, err error) error {
+	if tx, ok := db.(*Tx); ok && err != nil {
+		return tx.failed(err)
+	}
+	return err
 }
 
 // exec runs a statement that changes something and returns how many rows did.
@@ -112,7 +133,7 @@ func (tx *Tx) exec(q string, args ...any) (int64, error) {
 	res, err := st.ExecContext(tx.ctx, args...)
 	if err != nil {
 		tx.writes++
-		return 0, err
+		return 0, tx.failed(err)
 	}
 	n, err := res.RowsAffected()
 	if n > 0 {
@@ -137,7 +158,7 @@ func row(ctx context.Context, db querier, q string, args []any, dest ...any) (ok
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil, err
+	return err == nil, noteFailure(db, err)
 }
 
 // rows scans all rows through a function.
@@ -146,7 +167,8 @@ func rows[T any](ctx context.Context, db querier, scan func(scanner) (T, error),
 	if err != nil {
 		return nil, err
 	}
-	return scanAll(ctx, st, scan, args)
+	list, err := scanAll(ctx, st, scan, args)
+	return list, noteFailure(db, err)
 }
 
 func scanAll[T any](ctx context.Context, st statement, scan func(scanner) (T, error), args []any) ([]T, error) {

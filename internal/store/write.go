@@ -110,14 +110,20 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 	for _, w := range group {
 		before := tx.writes
 		w.err = guarded(w.run, tx)
-		if w.err == nil || tx.writes == before && status.KindOf(w.err) != status.Internal {
+		if tx.broken == nil && (w.err == nil || tx.writes == before && status.KindOf(w.err) != status.Internal) {
 			continue
 		}
 		s.rollback(ctx)
-		if len(group) == 1 {
+		switch {
+		case len(group) > 1:
+			return errSpoilt
+		case tx.broken != nil && s.dialect.storage(tx.broken):
+			return unavailable("write", tx.broken)
+		case w.err == nil: // it has overlooked that a statement failed
+			return tx.broken
+		default:
 			return w.err
 		}
-		return errSpoilt
 	}
 	if err := tx.finish(); err != nil {
 		s.rollback(ctx)
@@ -191,6 +197,7 @@ type Tx struct {
 	writes int             // statements that may have changed something
 	fresh  []delivery.Delivery
 
+	broken    error               // of the first statement that failed
 	gathered  map[*bulkKind][]any // rows to be written, one value after another
 	published []published
 
