@@ -29,6 +29,7 @@ ci: check ## what CI runs; FUZZTIME is 10s here
 	go mod verify
 	bash tools/fuzz.sh $(or $(FUZZTIME),10s)
 	go test ./...
+	TEST_ENGINE=postgres go test ./internal/server
 
 nightly: ## known vulnerabilities (needs network), long fuzz (5m), tests 20 times
 	$(TOOL) govulncheck ./...

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/openkenar/openkenar/internal/bench"
+	"github.com/openkenar/openkenar/internal/store/storetest"
 )
 
 // TestBench runs scenarios so small that their speed means nothing: it tests
@@ -57,6 +58,32 @@ func TestBench(t *testing.T) {
 		}
 		if (r.FirstDelivery > 0) != (r.Scenario == "restart") {
 			t.Errorf("%s: first delivery %v ms", r.Scenario, r.FirstDelivery)
+		}
+	}
+}
+
+// TestBenchPostgres runs a scenario whose ledger is in a database.
+func TestBenchPostgres(t *testing.T) {
+	t.Parallel()
+	database := storetest.NoLedger(t)
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, empty := range []bool{true, false} {
+		cmd := exec.CommandContext(t.Context(), program, "bench", "--scenario", "batch", "--events", "500", "--database", database, "--json")
+		cmd.Env = append(os.Environ(), asMain+"=1", "GORACE=atexit_sleep_ms=0")
+		cmd.Stderr = t.Output()
+		out, err := cmd.Output()
+		if (err == nil) != empty {
+			t.Fatalf("empty %t: %v: %s", empty, err, out)
+		}
+		var r bench.Result
+		if !empty {
+			continue
+		}
+		if err := json.Unmarshal(out, &r); err != nil || r.Events != 500 || r.Failed() {
+			t.Errorf("%+v: %v", r, err)
 		}
 	}
 }

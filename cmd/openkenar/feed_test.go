@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/openkenar/openkenar/internal/server"
 )
 
 const (
@@ -250,8 +252,8 @@ func TestFeed(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), feedTime)
 	defer cancel()
-	p := &process{t: t, data: t.TempDir()}
-	p.args = []string{"dev", "--data", p.data, "--listen", freeAddress(t)}
+	p := &process{t: t, Place: server.Place{Data: t.TempDir()}}
+	p.args = []string{"dev", "--data", p.Data, "--listen", freeAddress(t)}
 	p.start()
 	host := marketplace{base: p.dev.BaseURL, key: p.dev.HostKey}
 	polls, follows := &consumer{marketplace: host}, &consumer{marketplace: host}
@@ -314,7 +316,7 @@ func TestFeed(t *testing.T) {
 	checkFeed(t, p, again.saw)
 	unanswered := sent.check(t, again.saw)
 	p.kill()
-	audit := audit(t, p.data)
+	audit := audit(t, p.Place)
 	if audit.Unaccounted != 0 {
 		t.Errorf("audit: %+v", audit)
 	}

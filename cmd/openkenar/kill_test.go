@@ -19,6 +19,7 @@ import (
 
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/server"
+	"github.com/openkenar/openkenar/internal/store/storetest"
 )
 
 const (
@@ -30,18 +31,22 @@ const (
 
 // process is the program, started as a process of its own.
 type process struct {
-	t    *testing.T
-	data string
+	t *testing.T
+	server.Place
 	args []string
 	cmd  *exec.Cmd
 	log  bytes.Buffer
 	dev  server.DevInfo
 }
 
+func (p *process) env() []string {
+	return []string{asMain + "=1", "OPENKENAR_DATABASE=" + p.Database}
+}
+
 // start starts the program and returns once it is ready.
 func (p *process) start() {
 	p.t.Helper()
-	file := filepath.Join(p.data, "dev.json")
+	file := filepath.Join(p.Data, "dev.json")
 	if err := os.Remove(file); err != nil && !os.IsNotExist(err) {
 		p.t.Fatal(err)
 	}
@@ -51,7 +56,7 @@ func (p *process) start() {
 	}
 	p.log.Reset()
 	p.cmd = exec.CommandContext(p.t.Context(), program, p.args...)
-	p.cmd.Env = []string{asMain + "=1"}
+	p.cmd.Env = p.env()
 	p.cmd.Stderr = &p.log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)
@@ -175,11 +180,22 @@ func (c *counter) arrived() int {
 // was not yet on disk are repeated.
 func TestKill(t *testing.T) {
 	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		tryKilling(t, server.Place{Data: t.TempDir()})
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		tryKilling(t, server.Place{Data: t.TempDir(), Database: storetest.Postgres(t)})
+	})
+}
+
+func tryKilling(t *testing.T, at server.Place) {
 	app := newCounter()
 	hook := httptest.NewServer(app)
 	t.Cleanup(hook.Close)
-	p := &process{t: t, data: t.TempDir()}
-	p.args = []string{"dev", "--data", p.data, "--listen", freeAddress(t), "--event-url", hook.URL}
+	p := &process{t: t, Place: at}
+	p.args = []string{"dev", "--data", p.Data, "--listen", freeAddress(t), "--event-url", hook.URL}
 	p.start()
 	host := marketplace{base: p.dev.BaseURL, key: p.dev.HostKey}
 	prepare(t, p, host)
@@ -196,7 +212,7 @@ func TestKill(t *testing.T) {
 			<-app.first
 		}
 		p.kill()
-		if audit := audit(t, p.data); audit.Unaccounted != 0 {
+		if audit := audit(t, p.Place); audit.Unaccounted != 0 {
 			t.Fatalf("after kill %d: %q", k+1, audit.Findings)
 		}
 		p.start()
@@ -209,7 +225,7 @@ func TestKill(t *testing.T) {
 	}
 	p.kill()
 
-	result := audit(t, p.data)
+	result := audit(t, p.Place)
 	// Every send that arrived is in the log, but for those that a kill cut off
 	// before their outcome was on disk.
 	unrecorded := app.arrived() - int(result.Attempts)
@@ -231,8 +247,8 @@ func TestKill(t *testing.T) {
 	if result.Unaccounted != 0 || result.Delivered != killEvents || result.Pending != 0 {
 		t.Errorf("audit: %+v", result)
 	}
-	verify := exec.CommandContext(t.Context(), p.cmd.Path, "verify", "--data", p.data)
-	verify.Env = []string{asMain + "=1"}
+	verify := exec.CommandContext(t.Context(), p.cmd.Path, "verify", "--data", p.Data)
+	verify.Env = p.env()
 	if out, err := verify.CombinedOutput(); err != nil || !strings.Contains(string(out), "unaccounted  0\n") {
 		t.Errorf("verify: %v: %s", err, out)
 	}
@@ -299,9 +315,9 @@ func feed(ctx context.Context, host marketplace) error {
 }
 
 // audit proves the ledger, as verify does.
-func audit(t *testing.T, data string) (a delivery.Audit) {
+func audit(t *testing.T, at server.Place) (a delivery.Audit) {
 	t.Helper()
-	ledger, err := server.OpenLedger(t.Context(), data)
+	ledger, err := server.OpenLedger(t.Context(), at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/openkenar/openkenar/internal/server"
 )
 
 // step is a block of the README's walk and what the page shows of its answer.
@@ -52,8 +54,8 @@ func TestReadme(t *testing.T) {
 	defer hook.Close()
 
 	dir := t.TempDir()
-	p := &process{t: t, data: filepath.Join(dir, ".openkenar")}
-	p.args = []string{"dev", "--data", p.data, "--listen", "127.0.0.1:0"}
+	p := &process{t: t, Place: server.Place{Data: filepath.Join(dir, ".openkenar")}}
+	p.args = []string{"dev", "--data", p.Data, "--listen", "127.0.0.1:0"}
 	p.start()
 	defer p.kill()
 	host := marketplace{base: p.dev.BaseURL, key: p.dev.HostKey}

@@ -25,6 +25,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/openkenar/openkenar/internal/server"
 )
 
 // Options of Run. The zero value runs no scenario.
@@ -34,6 +36,9 @@ type Options struct {
 	Rate        int      // events a second of steady and fair; default: their own
 	Connections int      // of the bare loop and of the feeder; default 64
 	Data        string   // where the ledgers are left; default: a temporary directory, removed at the end
+	// Database is the URL of an empty PostgreSQL database for the ledger of the
+	// one scenario; it is left there.
+	Database string
 }
 
 // defaultConnections is how many sends of one app the platform has under way.
@@ -43,6 +48,16 @@ const defaultConnections = 64
 // scenario finds (lost events, say) is in its result and no error.
 func Run(ctx context.Context, o Options, report func(Result) error) (err error) {
 	o.Connections = cmp.Or(o.Connections, defaultConnections)
+	if o.Database != "" {
+		if len(o.Scenarios) != 1 {
+			return errors.New("a database takes one scenario, whose ledger is left in it: name one")
+		}
+		if from, _, err := server.Migrate(ctx, o.Database); err != nil {
+			return err
+		} else if from != 0 {
+			return errors.New("the database has a ledger: a scenario begins with an empty database")
+		}
+	}
 	if o.Data == "" {
 		if o.Data, err = os.MkdirTemp(disk(), "openkenar-bench-"); err != nil {
 			return err

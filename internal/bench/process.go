@@ -86,10 +86,11 @@ func (p *process) kill() {
 // platform is the server under test, over its restarts.
 type platform struct {
 	*process
-	dir     string
-	info    server.DevInfo
-	started time.Time // the last process
-	past    usage     // of the processes before it
+	dir      string
+	database string // of its ledger; "" for dir
+	info     server.DevInfo
+	started  time.Time // the last process
+	past     usage     // of the processes before it
 }
 
 // start starts the server, at its former address if it had one, and returns
@@ -106,6 +107,9 @@ func (p *platform) start(ctx context.Context) error {
 	cmd, err := program(ctx, "dev", "--data", p.dir, "--listen", address)
 	if err != nil {
 		return err
+	}
+	if p.database != "" {
+		cmd.Env = append(cmd.Env, "OPENKENAR_DATABASE="+p.database)
 	}
 	log, err := os.OpenFile(p.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

@@ -47,7 +47,7 @@ func (s *stage) open(ctx context.Context, apps int) error {
 	if err := s.startReceiver(ctx, apps); err != nil {
 		return err
 	}
-	s.platform = &platform{dir: s.dir}
+	s.platform = &platform{dir: s.dir, database: s.Database}
 	if err := s.platform.start(ctx); err != nil {
 		return err
 	}
@@ -227,7 +227,7 @@ func (s *stage) await(ctx context.Context, events int64) error {
 
 // audit counts what the ledger of the killed server does not account for.
 func (s *stage) audit(ctx context.Context) (unaccounted int64, err error) {
-	ledger, err := server.OpenLedger(ctx, s.dir)
+	ledger, err := server.OpenLedger(ctx, server.Place{Data: s.dir, Database: s.Database})
 	if err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -10,8 +11,9 @@ import (
 )
 
 type backupCmd struct {
-	Data string `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
-	File string `arg:"" help:"File to write, which must not exist." type:"path"`
+	Data     string      `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	Database databaseURL `config:"" hidden:"" help:"URL of a database, which is backed up by its own tools."`
+	File     string      `arg:"" help:"File to write, which must not exist." type:"path"`
 }
 
 // Help says what a backup is good for.
@@ -25,6 +27,9 @@ func (backupCmd) Help() string {
 // Run copies the ledger; when something is not accounted for in the copy, it
 // is listed, and the exit code is 1.
 func (b backupCmd) Run(ctx context.Context, c *call) error {
+	if b.Database != "" {
+		return errors.New("the ledger is in a PostgreSQL database (--database, OPENKENAR_DATABASE): back that up with pg_dump or pg_basebackup, and keep master.key and media of the data directory too")
+	}
 	began := time.Now()
 	progress, done := c.progress()
 	backup, err := server.BackUp(ctx, b.Data, b.File, progress)

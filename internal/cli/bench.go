@@ -10,12 +10,13 @@ import (
 )
 
 type benchCmd struct {
-	Scenario    []string `default:"${scenarios}" enum:"${scenarios}" help:"What to run (${enum})." placeholder:"NAME"`
-	Events      int      `help:"Events of each scenario. Default: its own." placeholder:"N"`
-	Rate        int      `help:"Events a second of steady and fair. Default: 500 and 1000." placeholder:"N"`
-	Connections int      `default:"64" help:"Connections of the bare loop and of the feeder (${default})." placeholder:"N"`
-	Data        string   `help:"Directory to leave the ledgers and the server's log in. Default: a temporary one on a disk, removed at the end." type:"path" placeholder:"DIR"`
-	JSON        bool     `name:"json" help:"Print JSON, one object a scenario and line."`
+	Scenario    []string    `default:"${scenarios}" enum:"${scenarios}" help:"What to run (${enum})." placeholder:"NAME"`
+	Events      int         `help:"Events of each scenario. Default: its own." placeholder:"N"`
+	Rate        int         `help:"Events a second of steady and fair. Default: 500 and 1000." placeholder:"N"`
+	Connections int         `default:"64" help:"Connections of the bare loop and of the feeder (${default})." placeholder:"N"`
+	Data        string      `help:"Directory to leave the ledgers and the server's log in. Default: a temporary one on a disk, removed at the end." type:"path" placeholder:"DIR"`
+	Database    databaseURL `help:"URL of an empty PostgreSQL database for the ledger of the one scenario that is named; it is left there." placeholder:"URL"`
+	JSON        bool        `name:"json" help:"Print JSON, one object a scenario and line."`
 }
 
 // Validate refuses what could not be run.
@@ -37,7 +38,7 @@ func (b benchCmd) Run(ctx context.Context, c *call) error {
 		}
 	}
 	err := bench.Run(ctx, bench.Options{
-		Scenarios: b.Scenario, Events: b.Events, Rate: b.Rate, Connections: b.Connections, Data: b.Data,
+		Scenarios: b.Scenario, Events: b.Events, Rate: b.Rate, Connections: b.Connections, Data: b.Data, Database: string(b.Database),
 	}, func(r bench.Result) error {
 		failed = failed || r.Failed()
 		if b.JSON {

@@ -42,6 +42,7 @@ type commands struct {
 	Dev        devCmd        `cmd:"" help:"Start everything on this machine, with a small demo world."`
 	Serve      serveCmd      `cmd:"" help:"Run the platform beside a marketplace."`
 	Verify     verifyCmd     `cmd:"" help:"Prove from the ledger that everything accepted is accounted for."`
+	Migrate    migrateCmd    `cmd:"" help:"Make or update the schema of a PostgreSQL ledger."`
 	Backup     backupCmd     `cmd:"" help:"Copy the ledger to a file, beside a running server."`
 	Deliveries deliveriesCmd `cmd:"" help:"Look at deliveries and send them again."`
 	App        appCmd        `cmd:"" help:"Manage the apps of a running server."`
@@ -94,7 +95,7 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 	parser, err := kong.New(&commands{},
 		kong.Name("openkenar"),
 		kong.Description("The open platform of a marketplace in one binary. How a server runs (the flags of dev and serve) "+
-			"and which one is meant (--server, --host-key-file, --data) may also be set as "+envPrefix+"NAME in the environment."),
+			"and which one is meant (--server, --host-key-file, --data, --database) may also be set as "+envPrefix+"NAME in the environment."),
 		kong.Vars{"repeatable": repeatable, "scenarios": strings.Join(bench.Names(), ",")},
 		kong.Writers(streams.Out, streams.Err),
 		kong.Exit(func(code int) { panic(exit(code)) }),

@@ -22,6 +22,7 @@ import (
 
 	"github.com/openkenar/openkenar/internal/cli"
 	"github.com/openkenar/openkenar/internal/server"
+	"github.com/openkenar/openkenar/internal/store/storetest"
 )
 
 func TestMain(m *testing.M) {
@@ -36,10 +37,24 @@ func TestMain(m *testing.M) {
 // TestCommands runs the scripts of testdata against the real program.
 func TestCommands(t *testing.T) {
 	t.Parallel()
+	runScripts(t, "testdata", func(*testscript.Env) {})
+}
+
+// TestPostgresCommands runs scripts whose $DATABASE is an empty database.
+func TestPostgresCommands(t *testing.T) {
+	t.Parallel()
+	database := storetest.NoLedger(t)
+	t.Run("scripts", func(t *testing.T) {
+		runScripts(t, "testdata/postgres", func(env *testscript.Env) { env.Setenv("DATABASE", database) })
+	})
+}
+
+func runScripts(t *testing.T, dir string, setup func(*testscript.Env)) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
+		Dir: dir,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // else the race detector holds each command up for a second
+			setup(env)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

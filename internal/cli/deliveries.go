@@ -26,7 +26,7 @@ type deliveriesCmd struct {
 const maxListed = 100
 
 type listCmd struct {
-	Data  string `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	ledgerFlags
 	App   string `help:"Only this app's." placeholder:"SLUG"`
 	State string `help:"Only those in this state: pending, delivered, exhausted or canceled." placeholder:"STATE"`
 	Event int64  `help:"Only this event's." placeholder:"ID"`
@@ -64,7 +64,7 @@ func (l listCmd) Run(ctx context.Context, c *call) (err error) {
 			return err
 		}
 	}
-	ledger, err := server.OpenLedger(ctx, l.Data)
+	ledger, err := server.OpenLedger(ctx, l.place())
 	if err != nil {
 		return err
 	}
@@ -96,8 +96,8 @@ func (l listCmd) Run(ctx context.Context, c *call) (err error) {
 }
 
 type showCmd struct {
-	ID   string `arg:"" help:"Id of the delivery (also the webhook-id header)."`
-	Data string `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
+	ID string `arg:"" help:"Id of the delivery (also the webhook-id header)."`
+	ledgerFlags
 }
 
 // Run shows a delivery with its attempts.
@@ -106,7 +106,7 @@ func (s showCmd) Run(ctx context.Context, c *call) (err error) {
 	if err != nil {
 		return err
 	}
-	ledger, err := server.OpenLedger(ctx, s.Data)
+	ledger, err := server.OpenLedger(ctx, s.place())
 	if err != nil {
 		return err
 	}

@@ -27,13 +27,14 @@ type listenFlags struct {
 	EgressPublished  []netip.Prefix `config:"" help:"Ranges that apps see our connections come from, published at /.well-known/openkenar/egress.json. Default: those of --egress-bind." placeholder:"CIDR"`
 	PublicURL        string         `config:"" name:"public-url" help:"Where browsers and apps reach the platform. Default: the address it listens on." placeholder:"URL"`
 	Retention        time.Duration  `config:"" default:"720h" help:"How long an event and its deliveries are kept once they are finished; 0 keeps everything." placeholder:"DURATION"`
+	Database         databaseURL    `config:"" help:"URL of the PostgreSQL database that holds the ledger, made by openkenar migrate. Best set as OPENKENAR_DATABASE, or with its password in ~/.pgpass. Default: the ledger is in the data directory." placeholder:"URL"`
 	HostKeyFile      string         `config:"" help:"File with the host keys, one a line. Default: OPENKENAR_HOST_KEY, else DATA/host.key." placeholder:"FILE"`
 }
 
 func (f listenFlags) options(c *call, data string) server.Options {
 	return server.Options{
-		Listen: f.Listen, OperationsListen: f.OperationsListen, Data: data, PublicURL: f.PublicURL, AllowTargets: f.AllowTargets,
-		HostKeyFile: f.HostKeyFile, EgressBind: f.EgressBind, EgressPublished: f.EgressPublished,
+		Listen: f.Listen, OperationsListen: f.OperationsListen, Data: data, Database: string(f.Database), PublicURL: f.PublicURL,
+		AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile, EgressBind: f.EgressBind, EgressPublished: f.EgressPublished,
 		Retention: f.Retention, HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version,
 	}
 }
@@ -91,7 +92,7 @@ func shown(path string) string {
 
 type serveCmd struct {
 	listenFlags
-	Data     string `config:"" required:"" help:"Data directory." type:"path" placeholder:"DIR"`
+	Data     string `config:"" required:"" help:"Data directory: keys, media, and the ledger unless it is in a database." type:"path" placeholder:"DIR"`
 	LoginURL string `config:"" name:"login-url" help:"The marketplace's login page; login_challenge is added to it." placeholder:"URL"`
 }
 

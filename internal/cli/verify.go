@@ -11,14 +11,14 @@ import (
 )
 
 type verifyCmd struct {
-	Data string `config:"" default:".openkenar" help:"Data directory." type:"path" placeholder:"DIR"`
-	JSON bool   `name:"json" help:"Print JSON."`
+	ledgerFlags
+	JSON bool `name:"json" help:"Print JSON."`
 }
 
 // Run proves the ledger; what is not accounted for is listed, and the exit
 // code is 1.
 func (v verifyCmd) Run(ctx context.Context, c *call) (err error) {
-	ledger, err := server.OpenLedger(ctx, v.Data)
+	ledger, err := server.OpenLedger(ctx, v.place())
 	if err != nil {
 		return err
 	}

@@ -274,7 +274,7 @@ func TestCallbacks(t *testing.T) {
 		}
 		c.mu.Unlock()
 	}
-	ledger, err := server.OpenLedger(t.Context(), r.data)
+	ledger, err := server.OpenLedger(t.Context(), server.Place{Data: r.data, Database: r.database})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -366,7 +366,7 @@ func TestCallsAreOnTheLog(t *testing.T) {
 		t.Errorf("of an erased user the log has %+v", s)
 	}
 	p.host("POST", "/deliveries/"+id+"/redeliver", "").refused(412, 9, "deleted")
-	ledger, err := server.OpenLedger(t.Context(), p.data)
+	ledger, err := server.OpenLedger(t.Context(), server.Place{Data: p.data, Database: p.database})
 	if err != nil {
 		t.Fatal(err)
 	}

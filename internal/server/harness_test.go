@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/openkenar/openkenar/internal/server"
+	"github.com/openkenar/openkenar/internal/store/storetest"
 )
 
 // platform is a running server in dev mode with a receiver behind the sample
@@ -24,11 +25,15 @@ import (
 type platform struct {
 	t    testing.TB
 	data string
-	base string
-	dev  server.DevInfo
-	hook *receiver
-	srv  *server.Server
+	// database is its ledger's, when the tests run with TEST_ENGINE=postgres.
+	database string
+	base     string
+	dev      server.DevInfo
+	hook     *receiver
+	srv      *server.Server
 }
+
+func onPostgres() bool { return os.Getenv("TEST_ENGINE") == "postgres" }
 
 // start runs a platform of its own for a test. Everything is real: the ledger
 // on disk, HTTP on loopback.
@@ -43,7 +48,10 @@ func start(t testing.TB) *platform {
 // run starts a server on the platform's data; set changes how.
 func (p *platform) run(dev *server.DevOptions, set ...func(*server.Options)) {
 	p.t.Helper()
-	o := server.Options{Listen: "127.0.0.1:0", Data: p.data, Version: "test", Dev: dev, Log: slog.New(slog.DiscardHandler)}
+	if p.database == "" && onPostgres() {
+		p.database = storetest.Postgres(p.t)
+	}
+	o := server.Options{Listen: "127.0.0.1:0", Data: p.data, Database: p.database, Version: "test", Dev: dev, Log: slog.New(slog.DiscardHandler)}
 	for _, f := range set {
 		f(&o)
 	}

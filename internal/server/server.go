@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -58,7 +59,8 @@ type Options struct {
 	// OperationsListen is where metrics are shown, besides health; default: on
 	// the one listener.
 	OperationsListen string
-	Data             string // the data directory
+	Data             string // the data directory: keys, media, and the ledger unless there is a database
+	Database         string // URL of the PostgreSQL database that holds the ledger
 	HostKeys         []string
 	HostKeyFile      string // one key a line; used when HostKeys is empty
 	MasterKey        string // default: kept in the data directory
@@ -141,13 +143,18 @@ func New(ctx context.Context, o Options) (_ *Server, err error) {
 	}()
 	s.clock = &clock{}
 	s.registry = newRegistry()
-	if s.store, err = store.Open(ctx, store.Options{Dir: o.Data, Now: s.clock.Now, Log: s.log, Metrics: s.registry}); err != nil {
+	ledger := Place{Data: o.Data, Database: o.Database}.options()
+	ledger.Now, ledger.Log, ledger.Metrics = s.clock.Now, s.log, s.registry
+	if s.store, err = store.Open(ctx, ledger); err != nil {
 		return nil, err
 	}
 	s.onStop("store", func(context.Context) error { return s.store.Close() })
 	s.audits = newAudits(s.store, s.registry, s.log)
 	if err := s.startTracing(ctx); err != nil {
 		return nil, err
+	}
+	if err := os.MkdirAll(o.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	if err := s.clock.resume(ctx, s.store); err != nil {
 		return nil, err

@@ -33,18 +33,18 @@ var auditParts = []auditPart{
 	{"events", `SELECT e.id, e.deliveries, e.skips,
 			(SELECT count(*) FROM deliveries d WHERE d.event_id = e.id AND d.state <> 'skipped'),
 			(SELECT count(*) FROM deliveries d WHERE d.event_id = e.id AND d.state = 'skipped')
-		FROM events e WHERE e.id > $1 AND e.id <= $4 AND $2 = $2 ORDER BY e.id LIMIT $3`, scanAuditedEvent},
+		FROM events e WHERE e.id > $1 AND e.id <= $4 AND CAST($2 AS TEXT) = $2 ORDER BY e.id LIMIT $3`, scanAuditedEvent},
 	{"deliveries", `SELECT d.event_id, d.app, d.state, d.reason, d.attempts, d.next_at,
 			(SELECT count(*) FROM events e WHERE e.id = d.event_id),
 			(SELECT count(*) FROM attempts a WHERE a.event_id = d.event_id AND a.app = d.app),
 			(SELECT count(*) FROM attempts a WHERE a.event_id = d.event_id AND a.app = d.app AND a.status BETWEEN 200 AND 299)
 		FROM deliveries d WHERE (d.event_id, d.app) > ($1, $2) AND d.event_id <= $4 ORDER BY d.event_id, d.app LIMIT $3`, scanAuditedDelivery},
 	{"messages", `SELECT m.event_id, m.id, ` + eventOf(`m.event_id`) + `
-		FROM messages m WHERE m.event_id > $1 AND $4 = $4 AND $2 = $2 ORDER BY m.event_id LIMIT $3`, scanAuditedThing("message")},
+		FROM messages m WHERE m.event_id > $1 AND CAST($4 AS BIGINT) = $4 AND CAST($2 AS TEXT) = $2 ORDER BY m.event_id LIMIT $3`, scanAuditedThing("message")},
 	{"posts", `SELECT p.event_id, p.token, ` + eventOf(`p.event_id`) + `
-		FROM posts p WHERE p.token > $2 AND $4 = $4 AND $1 = $1 ORDER BY p.token LIMIT $3`, scanAuditedThing("post")},
+		FROM posts p WHERE p.token > $2 AND CAST($4 AS BIGINT) = $4 AND CAST($1 AS BIGINT) = $1 ORDER BY p.token LIMIT $3`, scanAuditedThing("post")},
 	{"transactions", `SELECT t.event_id, t.id, ` + eventOf(`t.event_id`) + `
-		FROM transactions t WHERE t.id > $2 AND $4 = $4 AND $1 = $1 ORDER BY t.id LIMIT $3`, scanAuditedThing("transaction")},
+		FROM transactions t WHERE t.id > $2 AND CAST($4 AS BIGINT) = $4 AND CAST($1 AS BIGINT) = $1 ORDER BY t.id LIMIT $3`, scanAuditedThing("transaction")},
 }
 
 // eventOf counts the event of a thing, and once where it may have been pruned.

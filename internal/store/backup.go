@@ -2,17 +2,22 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 )
+
+// errNotEmbedded says that a ledger is not a file of ours.
+var errNotEmbedded = errors.New("this ledger is in a PostgreSQL database: copy and check it with the tools of PostgreSQL")
 
 // CopyTo writes the ledger as it is at this moment to a file, which must be
 // empty or missing, and is not on disk before it is synced. Writers go on
 // meanwhile; what they write is not in the copy.
 func (s *Store) CopyTo(ctx context.Context, file string) (err error) {
+	if !s.dialect.embedded {
+		return errNotEmbedded
+	}
 	// The readers' connections may not even write to another file.
-	db, err := sql.Open(s.dialect.driver, dsn(s.path, s.dialect.copy))
+	db, err := openSQLite(s.path, copierPragmas)
 	if err != nil {
 		return err
 	}
@@ -25,8 +30,11 @@ func (s *Store) CopyTo(ctx context.Context, file string) (err error) {
 
 // Check proves that the ledger's own structure is whole.
 func (s *Store) Check(ctx context.Context) error {
+	if !s.dialect.embedded {
+		return errNotEmbedded
+	}
 	found := ""
-	if err := s.read.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&found); err != nil {
+	if err := s.readers.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&found); err != nil {
 		return fmt.Errorf("check %s: %w", s.path, err)
 	}
 	if found != "ok" {

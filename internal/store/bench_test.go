@@ -12,6 +12,7 @@ import (
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/store"
+	"github.com/openkenar/openkenar/internal/store/storetest"
 )
 
 const (
@@ -19,11 +20,17 @@ const (
 	benchConversations = 512
 )
 
+// bothEngines runs a benchmark on each engine.
+func bothEngines(b *testing.B, f func(b *testing.B, o store.Options)) {
+	b.Run("sqlite", func(b *testing.B) { f(b, store.Options{Dir: b.TempDir()}) })
+	b.Run("postgres", func(b *testing.B) { f(b, store.Options{URL: storetest.Postgres(b)}) })
+}
+
 // benchLedger has an app that hears of every message on a post, and
 // conversations on it.
-func benchLedger(b *testing.B) *store.Store {
+func benchLedger(b *testing.B, o store.Options) *store.Store {
 	b.Helper()
-	s, err := store.Open(b.Context(), store.Options{Dir: b.TempDir()})
+	s, err := store.Open(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -98,62 +105,70 @@ func accept(b *testing.B, s *store.Store, n int) {
 
 // BenchmarkMatch finds who hears of a message.
 func BenchmarkMatch(b *testing.B) {
-	s := benchLedger(b)
-	b.ResetTimer()
-	err := s.Chat().Write(b.Context(), func(tx chat.Tx) error {
-		for b.Loop() {
-			now := time.Now()
-			heard, err := tx.Subscriptions("seller", event.NewMessageOnPost, "post", now, now.Add(-time.Hour))
-			if err != nil || len(heard) != 1 {
-				return fmt.Errorf("%d subscriptions, %w", len(heard), err)
+	bothEngines(b, func(b *testing.B, o store.Options) {
+		s := benchLedger(b, o)
+		b.ResetTimer()
+		err := s.Chat().Write(b.Context(), func(tx chat.Tx) error {
+			for b.Loop() {
+				now := time.Now()
+				heard, err := tx.Subscriptions("seller", event.NewMessageOnPost, "post", now, now.Add(-time.Hour))
+				if err != nil || len(heard) != 1 {
+					return fmt.Errorf("%d subscriptions, %w", len(heard), err)
+				}
+				if _, err := tx.Listener(heard[0].App); err != nil {
+					return err
+				}
 			}
-			if _, err := tx.Listener(heard[0].App); err != nil {
-				return err
-			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
 		}
-		return nil
 	})
-	if err != nil {
-		b.Fatal(err)
-	}
 }
 
 // BenchmarkCommit is the way of an event to the disk: the rule, the match, the
 // rows, the commit of five hundred at a time.
 func BenchmarkCommit(b *testing.B) {
-	s := benchLedger(b)
-	b.ResetTimer()
-	accept(b, s, b.N)
+	bothEngines(b, func(b *testing.B, o store.Options) {
+		s := benchLedger(b, o)
+		b.ResetTimer()
+		accept(b, s, b.N)
+	})
 }
 
 // BenchmarkRecord is the outcome of a first attempt that was a delivery.
 func BenchmarkRecord(b *testing.B) {
-	s := benchLedger(b)
-	var fresh []delivery.Delivery
-	s.OnCommit(func(list []delivery.Delivery) { fresh = append(fresh, list...) })
-	accept(b, s, b.N)
-	outcomes := make([]delivery.Outcome, len(fresh))
-	for i, d := range fresh {
-		outcomes[i] = delivery.Outcome{ID: d.ID, State: delivery.Delivered, Attempt: &delivery.Attempt{
-			N: 1, At: time.Now(), Duration: time.Millisecond, Request: fmt.Sprintf("POST https://app.test/\n%400d", i), Status: 200, Why: delivery.WhyFirst,
-		}}
-	}
-	b.ResetTimer()
-	for done := 0; done < len(outcomes); done += benchGroup {
-		if err := s.Record(b.Context(), outcomes[done:min(len(outcomes), done+benchGroup)]); err != nil {
-			b.Fatal(err)
+	bothEngines(b, func(b *testing.B, o store.Options) {
+		s := benchLedger(b, o)
+		var fresh []delivery.Delivery
+		s.OnCommit(func(list []delivery.Delivery) { fresh = append(fresh, list...) })
+		accept(b, s, b.N)
+		outcomes := make([]delivery.Outcome, len(fresh))
+		for i, d := range fresh {
+			outcomes[i] = delivery.Outcome{ID: d.ID, State: delivery.Delivered, Attempt: &delivery.Attempt{
+				N: 1, At: time.Now(), Duration: time.Millisecond, Request: fmt.Sprintf("POST https://app.test/\n%400d", i), Status: 200, Why: delivery.WhyFirst,
+			}}
 		}
-	}
+		b.ResetTimer()
+		for done := 0; done < len(outcomes); done += benchGroup {
+			if err := s.Record(b.Context(), outcomes[done:min(len(outcomes), done+benchGroup)]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // BenchmarkDue reads what waits for an app.
 func BenchmarkDue(b *testing.B) {
-	s := benchLedger(b)
-	accept(b, s, b.N)
-	b.ResetTimer()
-	for left := b.N; left > 0; left -= benchGroup {
-		if _, err := s.Due(b.Context(), "app", time.Now(), min(left, benchGroup)); err != nil {
-			b.Fatal(err)
+	bothEngines(b, func(b *testing.B, o store.Options) {
+		s := benchLedger(b, o)
+		accept(b, s, b.N)
+		b.ResetTimer()
+		for left := b.N; left > 0; left -= benchGroup {
+			if _, err := s.Due(b.Context(), "app", time.Now(), min(left, benchGroup)); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
 }

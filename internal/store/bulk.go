@@ -10,7 +10,8 @@ import (
 type bulkKind struct {
 	table   string
 	columns []string
-	before  string // the rows
+	types   []string // of the columns, where the statement does not tell them
+	before  string   // the rows
 	after   string
 }
 
@@ -29,33 +30,35 @@ var (
 		"event_id", "app", "slot", "grant_id", "metadata", "state", "reason", "next_at", "why", "finished_at")
 	attemptRows = newBulk("attempts",
 		"event_id", "app", "n", "at", "duration_us", "request", "status", "answer", "error", "why", "next_at")
-	messageRows = returning(newBulk("messages",
+	participantRows = ending(newBulk("participants", "user_id", "conversation"), " ON CONFLICT DO NOTHING")
+	messageRows     = ending(newBulk("messages",
 		"event_id", "id", "conversation", "type", "user_id", "app", "sent_at", "hash", "buttons", "media"),
 		" ON CONFLICT (id) DO NOTHING RETURNING event_id")
 	// deliveredRows are deliveries that an attempt has finished.
 	deliveredRows = &bulkKind{
 		columns: []string{"event_id", "app", "finished_at"},
+		types:   []string{"BIGINT", "TEXT", "BIGINT"},
 		before:  `WITH outcomes (event, of_app, finished) AS (VALUES `,
 		after: `) UPDATE deliveries SET state = 'delivered', reason = '', attempts = attempts + 1, next_at = 0, why = '', finished_at = outcomes.finished
 			FROM outcomes WHERE event_id = outcomes.event AND app = outcomes.of_app AND state IN ('pending', 'canceled') RETURNING event_id, app, attempts`,
 	}
 )
 
-func returning(k *bulkKind, after string) *bulkKind {
+func ending(k *bulkKind, after string) *bulkKind {
 	k.after = after
 	return k
 }
 
 // gathered are the tables whose new rows a transaction gathers: they are
 // written right before something looks at the table, and at the end.
-var gathered = []*bulkKind{eventRows, deliveryRows, attemptRows}
+var gathered = []*bulkKind{eventRows, deliveryRows, attemptRows, participantRows}
 
 func newBulk(table string, columns ...string) *bulkKind {
 	return &bulkKind{table: table, columns: columns, before: "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES "}
 }
 
 // text is the statement for n rows.
-func (k *bulkKind) text(n int, placeholder func(n int) string) string {
+func (k *bulkKind) text(n int, parameter func(n int, typ string) string) string {
 	var b strings.Builder
 	b.WriteString(k.before)
 	for i := range n {
@@ -67,7 +70,11 @@ func (k *bulkKind) text(n int, placeholder func(n int) string) string {
 			case j == 0:
 				before = "), ("
 			}
-			b.WriteString(before + placeholder(i*len(k.columns)+j+1))
+			typ := ""
+			if k.types != nil {
+				typ = k.types[j]
+			}
+			b.WriteString(before + parameter(i*len(k.columns)+j+1, typ))
 		}
 	}
 	return b.String() + ")" + k.after
@@ -79,7 +86,7 @@ func (s *Store) bulk(ctx context.Context, kind *bulkKind, rows int) (*written, e
 	if w, ok := s.bulks[of]; ok {
 		return w, nil
 	}
-	w, err := s.prepared(ctx, kind.text(rows, s.dialect.placeholder))
+	w, err := s.prepared(ctx, kind.text(rows, s.dialect.parameter))
 	if err == nil {
 		s.bulks[of] = w
 	}
@@ -89,6 +96,9 @@ func (s *Store) bulk(ctx context.Context, kind *bulkKind, rows int) (*written, e
 // inBulk runs a statement over rows of parameters, one value after another, and
 // scans what it returns.
 func inBulk[T any](tx *Tx, kind *bulkKind, args []any, scan func(scanner) (T, error)) (list []T, err error) {
+	if err := sound(args); err != nil {
+		return nil, err
+	}
 	for _, size := range bulkSizes {
 		for width := size * len(kind.columns); len(args) >= width; args = args[width:] {
 			w, err := tx.store.bulk(tx.ctx, kind, size)

@@ -123,27 +123,19 @@ func (tx *Tx) InsertMessages(list []chat.Stored) (inserted []bool, err error) {
 	for _, e := range events {
 		i := at[e]
 		inserted[i] = true
-		if err := tx.participate(list[i].User, list[i].Conversation); err != nil {
-			return nil, err
-		}
+		tx.participate(list[i].User, list[i].Conversation)
 	}
 	return inserted, err
 }
 
 // participate notes that a user has written in a conversation, for the day on
 // which the user's content is erased.
-func (tx *Tx) participate(user, conversation string) error {
+func (tx *Tx) participate(user, conversation string) {
 	p := participant{user, conversation}
-	if _, ok := tx.store.known.participants[p]; ok {
-		return nil
+	if _, ok := tx.store.known.participants[p]; !ok {
+		tx.add(participantRows, user, conversation)
+		learn(&tx.store.known.participants, p, struct{}{})
 	}
-	known := tx.store.known.participants // which an insertion does not change
-	if err := tx.run(`INSERT INTO participants (user_id, conversation) VALUES ($1, $2) ON CONFLICT DO NOTHING`, user, conversation); err != nil {
-		return err
-	}
-	tx.store.known.participants = known
-	learn(&tx.store.known.participants, p, struct{}{})
-	return nil
 }
 
 func message(ctx context.Context, db querier, id string) (chat.Stored, bool, error) {

@@ -150,7 +150,7 @@ func (tx *Tx) record(o delivery.Outcome) (ended bool, err error) {
 	ok, err := row(tx.ctx, tx, `UPDATE deliveries SET state = $3, reason = $4, attempts = attempts + $5, retry = $6, next_at = $7,
 			why = $8, finished_at = $9
 		WHERE event_id = $1 AND app = $2 AND (state = 'pending' OR state = 'canceled' AND $3 = 'delivered') RETURNING attempts`,
-		[]any{o.ID.Event, o.ID.App, string(o.State), o.Reason, made, o.Retry, micros(o.NextAt), o.Why, finished}, &n)
+		[]any{o.ID.Event, o.ID.App, string(o.State), legible(o.Reason), made, o.Retry, micros(o.NextAt), o.Why, finished}, &n)
 	ended = ok && o.State != delivery.Pending
 	if err != nil || made == 0 {
 		return ended, err
@@ -178,7 +178,7 @@ func (tx *Tx) insertAttempt(o delivery.Outcome, n int) error {
 			answer = nil
 		}
 	}
-	tx.add(attemptRows, o.ID.Event, o.ID.App, n, micros(a.At), a.Duration.Microseconds(), a.Request, a.Status, answer, a.Error,
+	tx.add(attemptRows, o.ID.Event, o.ID.App, n, micros(a.At), a.Duration.Microseconds(), legible(a.Request), a.Status, answer, legible(a.Error),
 		a.Why, micros(a.NextAt))
 	return nil
 }

@@ -4,15 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"slices"
+	"os"
 
 	"github.com/pressly/goose/v3"
-	sqlite3 "modernc.org/sqlite" // also the driver "sqlite"
-	lib "modernc.org/sqlite/lib"
+	"github.com/pressly/goose/v3/lock"
 )
 
 //go:embed migrations
@@ -20,58 +17,75 @@ var migrations embed.FS
 
 // dialect is everything in which the engines differ.
 type dialect struct {
-	driver string
 	folder string // of its migrations
 	goose  goose.Dialect
-	begin  string // starts a transaction that will write
+	// locker keeps others from migrating meanwhile; nil where nobody else can.
+	locker func(...lock.SessionLockerOption) (lock.SessionLocker, error)
+	// embedded: the ledger belongs to the server alone, which migrates it itself.
+	embedded bool
+	outdated string // what to do about a schema that is too old
+	begin    string // starts a transaction that will write
+	// transaction names the one that is under way, and outcome says what became
+	// of it; empty where a COMMIT cannot lose its answer.
+	transaction, outcome string
+	// replan forgets plans, which were made for a smaller ledger; may be empty.
+	replan string
 	// exclusive: no other process writes to the ledger.
 	exclusive bool
-	// placeholder is the nth parameter of a statement with very many. SQLite
-	// takes "$1" for a name, and looks names up one after another.
-	placeholder func(n int) string
+	// parameter is the nth parameter of a statement with very many, of a type
+	// where the statement does not tell it.
+	parameter func(n int, typ string) string
+	// claim makes a connection the writer's, and the only one.
+	claim func(ctx context.Context, c *sql.Conn, ledger string) error
+	state func(*sql.Conn) state
 	// storage says whether an error is one of the storage (a full disk, say) and
 	// not of the statement.
-	storage func(err error) bool
-	read    []string
-	write   []string
-	copy    []string // of a connection that copies the ledger
+	storage func(error) bool
+	// empty: an error says that there is no schema at all.
+	empty func(error) bool
 }
 
-var sqlite = dialect{
-	driver:      "sqlite",
-	folder:      "migrations/sqlite",
-	goose:       goose.DialectSQLite3,
-	begin:       "BEGIN IMMEDIATE",
-	exclusive:   true, // by the lock on the data directory
-	placeholder: func(int) string { return "?" },
-	storage: func(err error) bool {
-		e, ok := errors.AsType[*sqlite3.Error](err)
-		return ok && slices.Contains([]int{
-			lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_BUSY, lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN,
-		}, e.Code()&0xff)
-	},
-	write: []string{
-		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)",
-	},
-	read: []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-4096)"},
-	copy: []string{"busy_timeout(10000)"},
+// state is what a connection is good for.
+type state int
+
+const (
+	whole  state = iota
+	failed       // its transaction can only be rolled back
+	broken       // it is gone
+)
+
+// site is where a ledger lies and how it is reached.
+type site struct {
+	dialect    dialect
+	name       string   // for people; it holds no secret
+	path       string   // of the file of an embedded one
+	lock       *os.File // keeps others off that
+	openWriter func() (*sql.DB, error)
+	openReader func() (*sql.DB, error)
 }
 
-func dsn(path string, pragmas []string) string {
-	q := url.Values{"_pragma": pragmas}
-	return (&url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}).String()
+// siteOf returns where the options say.
+func siteOf(o Options) (site, error) {
+	if o.URL != "" {
+		return postgresSite(o)
+	}
+	return sqliteSite(o)
 }
-
-func (d dialect) writeDSN(path string) string { return dsn(path, d.write) }
-func (d dialect) readDSN(path string) string  { return dsn(path, d.read) }
 
 func (d dialect) provider(db *sql.DB) (*goose.Provider, error) {
 	files, err := fs.Sub(migrations, d.folder)
 	if err != nil {
 		return nil, err
 	}
-	return goose.NewProvider(d.goose, db, files, goose.WithDisableGlobalRegistry(true))
+	options := []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	if d.locker != nil {
+		locker, err := d.locker()
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, goose.WithSessionLocker(locker))
+	}
+	return goose.NewProvider(d.goose, db, files, options...)
 }
 
 // migrate brings the schema up to date.
@@ -84,21 +98,30 @@ func (d dialect) migrate(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
+// versions returns the last migration that a ledger has had, and the last one
+// that this program has.
+func (d dialect) versions(ctx context.Context, db *sql.DB) (have, want int64, err error) {
+	p, err := d.provider(db)
+	if err != nil {
+		return 0, 0, err
+	}
+	want = p.ListSources()[len(p.ListSources())-1].Version
+	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
+	if err != nil && !d.empty(err) {
+		return 0, 0, fmt.Errorf("read the schema's version: %w", err)
+	}
+	return have, want, nil
+}
+
 // checkVersion refuses a schema that is older than this program needs. A newer
 // one is fine: migrations keep older programs working.
 func (d dialect) checkVersion(ctx context.Context, db *sql.DB) error {
-	p, err := d.provider(db)
+	have, want, err := d.versions(ctx, db)
 	if err != nil {
 		return err
 	}
-	want := p.ListSources()[len(p.ListSources())-1].Version
-	have := int64(0)
-	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
-	if err != nil {
-		return fmt.Errorf("read the schema's version: %w", err)
-	}
 	if have < want {
-		return fmt.Errorf("the schema is at migration %d, this program needs %d: start the server of this version once", have, want)
+		return fmt.Errorf("the schema is at migration %d, this program needs %d: %s", have, want, d.outdated)
 	}
 	return nil
 }

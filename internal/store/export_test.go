@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"maps"
 	"slices"
@@ -19,10 +20,9 @@ func (s *Store) Statements(ctx context.Context) ([]string, error) {
 	return slices.AppendSeq(texts, maps.Keys(s.reading.m)), err
 }
 
-// Pragma returns a setting of the writer's connection.
-func (s *Store) Pragma(ctx context.Context, name string) (value string, err error) {
-	err = s.writing.QueryRowContext(ctx, "PRAGMA "+name).Scan(&value)
-	return value, err
+// Probe asks the writer's connection for a value.
+func (s *Store) Probe(ctx context.Context, q string, value *string) error {
+	return s.writing.QueryRowContext(ctx, q).Scan(value)
 }
 
 // FillDisk leaves room for so many pages more.
@@ -33,4 +33,13 @@ func (s *Store) FillDisk(ctx context.Context, room int) error {
 	}
 	_, err := s.writing.ExecContext(ctx, fmt.Sprintf("PRAGMA max_page_count = %d", pages+room))
 	return err
+}
+
+// WriterDB opens a PostgreSQL ledger as the writer does, without its lock.
+func WriterDB(url string) (*sql.DB, error) {
+	s, err := postgresSite(Options{URL: url})
+	if err != nil {
+		return nil, err
+	}
+	return s.openWriter()
 }

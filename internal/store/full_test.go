@@ -49,7 +49,7 @@ func TestBatchOnAFullDisk(t *testing.T) {
 		if status.KindOf(err) != status.Unavailable {
 			t.Errorf("room for %d pages: %v, want Unavailable", room, err)
 		}
-		db := raw(t, dir)
+		db := raw(t, store.Options{Dir: dir})
 		for table, want := range map[string]int{"messages": 0, "posts": 1, "events": 1, "deliveries": 0} {
 			n := 0
 			ok(t, db.QueryRowContext(t.Context(), `SELECT count(*) FROM `+table).Scan(&n))

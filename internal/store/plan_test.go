@@ -50,9 +50,9 @@ const wholeLog = `ORDER BY d.event_id DESC, d.app DESC LIMIT $1`
 var parameter = regexp.MustCompile(`\$(\d+)`)
 
 func (st *statements) checkPlans(t *testing.T) {
-	dir := t.TempDir()
-	open(t, store.Options{Dir: dir})
-	db := raw(t, dir)
+	here := store.Options{Dir: t.TempDir()}
+	open(t, here)
+	db := raw(t, here)
 	slices.Sort(st.list)
 	for _, q := range slices.Compact(st.list) {
 		log := strings.HasSuffix(q, wholeLog) && !strings.Contains(q, "d.state = '") && !strings.Contains(q, "d.state IN (")

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
+	"unicode/utf8"
 
+	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/wire"
 )
 
@@ -126,6 +129,9 @@ func noteFailure(db querier, err error) error {
 
 // exec runs a statement that changes something and returns how many rows did.
 func (tx *Tx) exec(q string, args ...any) (int64, error) {
+	if err := sound(args); err != nil {
+		return 0, err
+	}
 	st, err := tx.prepared(tx.ctx, q)
 	if err != nil {
 		return 0, err
@@ -148,8 +154,29 @@ func (tx *Tx) run(q string, args ...any) error {
 	return err
 }
 
+// sound refuses text that not every engine can store, or look for: a statement
+// that failed by it would take others of its group down.
+func sound(args []any) error {
+	for _, a := range args {
+		if text, ok := a.(string); ok && (strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text)) {
+			return status.New(status.Invalid, "a text holds a NUL character, or is not UTF-8")
+		}
+	}
+	return nil
+}
+
+// legible is a text of somebody else's making as every engine can store it.
+// Failure policy: what an app sends back never keeps its outcome from being
+// recorded.
+func legible(text string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}
+
 // row scans the first row; ok is false where there is none.
 func row(ctx context.Context, db querier, q string, args []any, dest ...any) (ok bool, err error) {
+	if err := sound(args); err != nil {
+		return false, err
+	}
 	st, err := db.prepared(ctx, q)
 	if err != nil {
 		return false, err
@@ -163,6 +190,9 @@ func row(ctx context.Context, db querier, q string, args []any, dest ...any) (ok
 
 // rows scans all rows through a function.
 func rows[T any](ctx context.Context, db querier, scan func(scanner) (T, error), q string, args ...any) ([]T, error) {
+	if err := sound(args); err != nil {
+		return nil, err
+	}
 	st, err := db.prepared(ctx, q)
 	if err != nil {
 		return nil, err

@@ -1,5 +1,5 @@
 // Package store is the ledger: all SQL of the project, hand-written, over
-// database/sql. What it has committed is on disk.
+// database/sql, on SQLite or PostgreSQL. What it has committed is on disk.
 //
 // There is one writer and many readers. The writer takes every write that
 // waits, runs them one after another in one transaction, commits once, and
@@ -12,15 +12,12 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -30,8 +27,6 @@ import (
 )
 
 const (
-	file       = "openkenar.db"
-	lockName   = "lock"
 	readers    = 8
 	groupLimit = 1024 // writes that share a transaction
 	queueLimit = 4096 // writes that wait for the writer
@@ -41,6 +36,7 @@ const (
 type Options struct {
 	Dir  string // where the SQLite ledger lies; made when missing
 	File string // its name there; default openkenar.db
+	URL  string // of the PostgreSQL database that holds the ledger instead
 	// ReadOnly opens the ledger beside a running server. Writes fail.
 	ReadOnly bool
 	Now      func() time.Time      // the platform's clock, for ids; default time.Now
@@ -50,20 +46,20 @@ type Options struct {
 
 // Store is an open ledger.
 type Store struct {
-	dialect dialect
-	path    string
-	db      *sql.DB // the writer's
-	read    *sql.DB
-	now     func() time.Time
-	log     *slog.Logger
-	lock    *os.File
-	metrics *metrics
+	site
+	readOnly bool
+	db       *sql.DB // the writer's
+	readers  *sql.DB
+	now      func() time.Time
+	log      *slog.Logger
+	metrics  *metrics
 
 	reading statements
-	writing *sql.Conn
 	// Used by the writer only:
+	writing *sql.Conn           // nil while there is none
 	written map[string]*written // statements of its connection
 	bulks   map[bulkSize]*written
+	commits uint64 // on its connection
 	known   known
 	lastID  int64
 
@@ -76,11 +72,12 @@ type Store struct {
 	fed       func()
 }
 
-// Open opens the ledger in a directory and brings its schema up to date.
+// Open opens the ledger: the SQLite one in a directory, whose schema it brings
+// up to date, or the PostgreSQL one at a URL, which Migrate has made.
 func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{
-		dialect: sqlite, path: filepath.Join(o.Dir, cmp.Or(o.File, file)), now: o.Now, log: o.Log, metrics: newMetrics(o.Metrics),
-		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}), written: map[string]*written{}, bulks: map[bulkSize]*written{},
+		readOnly: o.ReadOnly, now: o.Now, log: o.Log, metrics: newMetrics(o.Metrics),
+		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}),
 		committed: func([]delivery.Delivery) {}, fed: func() {},
 	}
 	if s.now == nil {
@@ -94,49 +91,80 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if o.ReadOnly {
-		if _, err := os.Stat(s.path); err != nil {
-			return nil, fmt.Errorf("there is no ledger in %s: %w", o.Dir, err)
-		}
-		return s, s.openReaders(ctx)
-	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
-	}
-	if s.lock, err = lockDir(filepath.Join(o.Dir, lockName)); err != nil {
+	if s.site, err = siteOf(o); err != nil {
 		return nil, err
 	}
-	if s.db, err = sql.Open(s.dialect.driver, s.dialect.writeDSN(s.path)); err != nil {
+	if o.ReadOnly {
+		return s, s.openReaders(ctx)
+	}
+	if s.db, err = s.openWriter(); err != nil {
 		return nil, err
 	}
 	s.db.SetMaxOpenConns(1)
-	if err := s.dialect.migrate(ctx, s.db); err != nil {
-		return nil, fmt.Errorf("migrate %s: %w", s.path, err)
+	if s.dialect.embedded {
+		if err := s.dialect.migrate(ctx, s.db); err != nil {
+			return nil, fmt.Errorf("migrate %s: %w", s.name, err)
+		}
 	}
 	if err := s.openReaders(ctx); err != nil {
 		return nil, err
 	}
-	if s.writing, err = s.db.Conn(ctx); err != nil {
-		return nil, fmt.Errorf("open %s: %w", s.path, err)
-	}
-	if err := s.resumeIDs(ctx); err != nil {
-		return nil, err
+	if err := s.connect(ctx); err != nil {
+		return nil, fmt.Errorf("open %s: %w", s.name, err)
 	}
 	s.writer.Go(func() { s.run(context.WithoutCancel(ctx)) })
 	return s, nil
 }
 
 func (s *Store) openReaders(ctx context.Context) (err error) {
-	if s.read, err = sql.Open(s.dialect.driver, s.dialect.readDSN(s.path)); err != nil {
+	if s.readers, err = s.openReader(); err != nil {
 		return err
 	}
-	s.read.SetMaxOpenConns(readers)
-	s.read.SetMaxIdleConns(readers)
-	s.reading.db = s.read
-	if err := s.dialect.checkVersion(ctx, s.read); err != nil {
-		return fmt.Errorf("open %s: %w", s.path, err)
+	s.readers.SetMaxOpenConns(readers)
+	s.readers.SetMaxIdleConns(readers)
+	s.reading.db = s.readers
+	if err := s.dialect.checkVersion(ctx, s.readers); err != nil {
+		return fmt.Errorf("open %s: %w", s.name, err)
 	}
 	return nil
+}
+
+// connect gives the writer a connection that no other writer has, and with it
+// ids above every one in the ledger.
+func (s *Store) connect(ctx context.Context) error {
+	if err := s.disconnect(); err != nil {
+		return err
+	}
+	conn, err := s.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.dialect.claim(ctx, conn, s.name); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	s.writing, s.written, s.bulks, s.commits = conn, map[string]*written{}, map[bulkSize]*written{}, 0
+	s.known.forgetAll()
+	if err := s.resumeIDs(ctx); err != nil {
+		return errors.Join(err, s.disconnect())
+	}
+	return nil
+}
+
+// disconnect gives the writer's connection back.
+func (s *Store) disconnect() (err error) {
+	if s.writing == nil {
+		return nil
+	}
+	gone := s.connection() == broken
+	for _, st := range s.written {
+		err = errors.Join(err, st.Close())
+	}
+	err = errors.Join(err, s.writing.Close())
+	s.writing = nil
+	if gone {
+		return nil
+	}
+	return err
 }
 
 // OnCommit sets what is told of new pending deliveries, in the order of the
@@ -152,13 +180,8 @@ func (s *Store) Close() error {
 		close(s.stop)
 		s.writer.Wait()
 		s.reading.close()
-		if s.writing != nil {
-			for _, st := range s.written {
-				err = errors.Join(err, st.Close())
-			}
-			err = errors.Join(err, s.writing.Close())
-		}
-		for _, db := range []*sql.DB{s.read, s.db} {
+		err = s.disconnect()
+		for _, db := range []*sql.DB{s.readers, s.db} {
 			if db != nil {
 				err = errors.Join(err, db.Close())
 			}
@@ -189,7 +212,7 @@ func (s *Store) resumeIDs(ctx context.Context) error {
 		`SELECT coalesce(max(CAST(value AS BIGINT)), 0) FROM settings WHERE name = '` + prunedTo + `'`,
 	} {
 		var id int64
-		if err := s.read.QueryRowContext(ctx, q).Scan(&id); err != nil {
+		if err := s.writing.QueryRowContext(ctx, q).Scan(&id); err != nil {
 			return fmt.Errorf("find the last id: %w", err)
 		}
 		s.lastID = max(s.lastID, id)

@@ -38,6 +38,44 @@ func TestSQLite(t *testing.T) {
 	t.Run("no statement reads through a whole table", ran.checkPlans)
 }
 
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	storetest.Postgres(t) // starts the server, outside of bubbles
+	ran := statements{}
+	t.Run("ledger", func(t *testing.T) {
+		storetest.Run(t, func(t *testing.T) *store.Store {
+			s := open(t, store.Options{URL: storetest.Postgres(t)})
+			ran.of(t, s)
+			return s
+		})
+	})
+	t.Run("no statement reads through a whole table", ran.checkPostgresPlans)
+}
+
+// onBoth runs a test on each engine; at returns where an empty ledger is.
+func onBoth(t *testing.T, test func(t *testing.T, at func(t *testing.T) store.Options)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(t *testing.T) store.Options { return store.Options{Dir: t.TempDir()} })
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		test(t, func(t *testing.T) store.Options { return store.Options{URL: storetest.Postgres(t)} })
+	})
+}
+
+// clocked is where a ledger is, with another clock.
+func clocked(o store.Options, now func() time.Time) store.Options {
+	o.Now = now
+	return o
+}
+
+// reading is where a ledger is, to be read only.
+func reading(o store.Options) store.Options {
+	o.ReadOnly = true
+	return o
+}
+
 // base is when things happen.
 var base = time.Date(2026, 3, 4, 5, 6, 7, 891_234_000, time.UTC)
 
@@ -60,9 +98,13 @@ func shut(t *testing.T, s *store.Store) {
 }
 
 // raw opens the database behind the store's back.
-func raw(t *testing.T, dir string) *sql.DB {
+func raw(t *testing.T, o store.Options) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "openkenar.db")+"?_pragma=busy_timeout(10000)")
+	driver, name := "sqlite", "file:"+filepath.Join(o.Dir, "openkenar.db")+"?_pragma=busy_timeout(10000)"
+	if o.URL != "" {
+		driver, name = "pgx", o.URL
+	}
+	db, err := sql.Open(driver, name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,17 +226,19 @@ func sameWorld(t *testing.T, got, want map[string]any) {
 
 func TestReopenedLedgerKeepsEverything(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := open(t, store.Options{Dir: dir})
-	w := newWorld(t, s)
-	before := seen(t, s, w)
-	shut(t, s)
-	shut(t, s) // once more does nothing
-	again := open(t, store.Options{Dir: dir})
-	sameWorld(t, seen(t, again, w), before)
-	if _, more, err := again.RedeliverStep(t.Context(), "by hand", base); !more || err != nil {
-		t.Errorf("the redelivery under way is forgotten: %v", err)
-	}
+	onBoth(t, func(t *testing.T, at func(t *testing.T) store.Options) {
+		here := at(t)
+		s := open(t, here)
+		w := newWorld(t, s)
+		before := seen(t, s, w)
+		shut(t, s)
+		shut(t, s) // once more does nothing
+		again := open(t, here)
+		sameWorld(t, seen(t, again, w), before)
+		if _, more, err := again.RedeliverStep(t.Context(), "by hand", base); !more || err != nil {
+			t.Errorf("the redelivery under way is forgotten: %v", err)
+		}
+	})
 }
 
 func TestKilledLedgerKeepsWhatWasAnswered(t *testing.T) {
@@ -210,8 +254,8 @@ func TestCommittedMeansOnDisk(t *testing.T) {
 	t.Parallel()
 	s := open(t, store.Options{Dir: t.TempDir()})
 	for name, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
-		got, err := s.Pragma(t.Context(), name)
-		ok(t, err)
+		got := ""
+		ok(t, s.Probe(t.Context(), "PRAGMA "+name, &got))
 		if got != want {
 			t.Errorf("%s is %s, want %s", name, got, want)
 		}
@@ -220,54 +264,58 @@ func TestCommittedMeansOnDisk(t *testing.T) {
 
 func TestSecondServerIsRefused(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := open(t, store.Options{Dir: dir})
-	_, err := store.Open(t.Context(), store.Options{Dir: dir})
-	if err == nil {
-		t.Fatal("two servers run on one ledger")
-	}
-	for _, word := range []string{"another openkenar", dir, "stop it", "--data"} {
-		if !strings.Contains(err.Error(), word) {
-			t.Errorf("the refusal %q does not say %q", err, word)
+	onBoth(t, func(t *testing.T, at func(t *testing.T) store.Options) {
+		here := at(t)
+		s := open(t, here)
+		_, err := store.Open(t.Context(), here)
+		if err == nil {
+			t.Fatal("two servers run on one ledger")
 		}
-	}
-	newWorld(t, s) // the first goes on
-	shut(t, s)
-	open(t, store.Options{Dir: dir})
+		for _, word := range []string{"another openkenar", "stop it", "choose another --data"} {
+			if !strings.Contains(err.Error(), word) {
+				t.Errorf("the refusal %q does not say %q", err, word)
+			}
+		}
+		newWorld(t, s) // the first goes on
+		shut(t, s)
+		open(t, here)
+	})
 }
 
 func TestReaderBesideWriter(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := open(t, store.Options{Dir: dir})
-	reader := open(t, store.Options{Dir: dir, ReadOnly: true})
-	w := newWorld(t, s)
-	before := seen(t, s, w)
-	sameWorld(t, seen(t, reader, w), before)
+	onBoth(t, func(t *testing.T, at func(t *testing.T) store.Options) {
+		here := at(t)
+		s := open(t, here)
+		reader := open(t, reading(here))
+		w := newWorld(t, s)
+		before := seen(t, s, w)
+		sameWorld(t, seen(t, reader, w), before)
 
-	ctx := t.Context()
-	id := delivery.ID{Event: w.message, App: "a"}
-	for name, err := range map[string]error{
-		"access":    reader.Access().Write(ctx, func(access.Tx) error { return nil }),
-		"market":    reader.Market().Write(ctx, func(market.Tx) error { return nil }),
-		"chat":      reader.Chat().Write(ctx, func(chat.Tx) error { return nil }),
-		"setting":   reader.SetSetting(ctx, "name", "other"),
-		"outcome":   reader.Record(ctx, []delivery.Outcome{{ID: id, State: delivery.Exhausted}}),
-		"put back":  second(reader.PutBack(ctx, id, "by hand", base)),
-		"bulk":      first(reader.StartPuttingBack(ctx, delivery.Selection{State: delivery.Delivered}, 1, base)),
-		"prune":     second(reader.PruneStep(ctx, delivery.Pruning{Before: base.Add(time.Hour)}, base)),
-		"step":      second(reader.RedeliverStep(ctx, "by hand", base)),
-		"subscribe": first(reader.Register(ctx, event.Subscription{App: "a", User: "u", Token: w.token}, base)),
-		"end":       first(reader.EndSubscription(ctx, "a", w.subscription, base)),
-	} {
-		if err == nil || !strings.Contains(err.Error(), "reading only") {
-			t.Errorf("%s: %v, want a refusal", name, err)
+		ctx := t.Context()
+		id := delivery.ID{Event: w.message, App: "a"}
+		for name, err := range map[string]error{
+			"access":    reader.Access().Write(ctx, func(access.Tx) error { return nil }),
+			"market":    reader.Market().Write(ctx, func(market.Tx) error { return nil }),
+			"chat":      reader.Chat().Write(ctx, func(chat.Tx) error { return nil }),
+			"setting":   reader.SetSetting(ctx, "name", "other"),
+			"outcome":   reader.Record(ctx, []delivery.Outcome{{ID: id, State: delivery.Exhausted}}),
+			"put back":  second(reader.PutBack(ctx, id, "by hand", base)),
+			"bulk":      first(reader.StartPuttingBack(ctx, delivery.Selection{State: delivery.Delivered}, 1, base)),
+			"prune":     second(reader.PruneStep(ctx, delivery.Pruning{Before: base.Add(time.Hour)}, base)),
+			"step":      second(reader.RedeliverStep(ctx, "by hand", base)),
+			"subscribe": first(reader.Register(ctx, event.Subscription{App: "a", User: "u", Token: w.token}, base)),
+			"end":       first(reader.EndSubscription(ctx, "a", w.subscription, base)),
+		} {
+			if err == nil || !strings.Contains(err.Error(), "reading only") {
+				t.Errorf("%s: %v, want a refusal", name, err)
+			}
 		}
-	}
-	sameWorld(t, seen(t, s, w), before)
+		sameWorld(t, seen(t, s, w), before)
 
-	shut(t, s)
-	sameWorld(t, seen(t, reader, w), before)
+		shut(t, s)
+		sameWorld(t, seen(t, reader, w), before)
+	})
 }
 
 func first[A any](_ A, err error) error          { return err }
@@ -298,7 +346,7 @@ func TestSchemaVersions(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	shut(t, open(t, store.Options{Dir: dir}))
-	db := raw(t, dir)
+	db := raw(t, store.Options{Dir: dir})
 	change := func(q string) {
 		t.Helper()
 		_, err := db.ExecContext(t.Context(), q)
@@ -318,68 +366,70 @@ func TestSchemaVersions(t *testing.T) {
 
 func TestIDsRiseThoughTheClockWentBack(t *testing.T) {
 	t.Parallel()
-	next := func(t *testing.T, s *store.Store) (id int64) {
-		t.Helper()
-		write(t, s, func(tx chat.Tx) error {
-			id = tx.NextID()
-			return nil
-		})
-		return id
-	}
-	late := func() time.Time { return base.Add(24 * time.Hour) }
-	early := func() time.Time { return base }
-
-	t.Run("while it is open", func(t *testing.T) {
-		t.Parallel()
-		clock := late
-		s := open(t, store.Options{Dir: t.TempDir(), Now: func() time.Time { return clock() }})
-		before := next(t, s)
-		clock = early
-		if after := next(t, s); after <= before {
-			t.Errorf("after %d came %d", before, after)
+	onBoth(t, func(t *testing.T, at func(t *testing.T) store.Options) {
+		next := func(t *testing.T, s *store.Store) (id int64) {
+			t.Helper()
+			write(t, s, func(tx chat.Tx) error {
+				id = tx.NextID()
+				return nil
+			})
+			return id
 		}
-	})
+		late := func() time.Time { return base.Add(24 * time.Hour) }
+		early := func() time.Time { return base }
 
-	t.Run("the newest was pruned", func(t *testing.T) {
-		t.Parallel()
-		dir := t.TempDir()
-		s := open(t, store.Options{Dir: dir, Now: late})
-		newest := next(t, s)
-		write(t, s, func(tx chat.Tx) error {
-			return tx.InsertEvent(event.Event{ID: newest, Type: event.PostUpdate, At: base, Key: "post p", Payload: []byte(`{}`)}, nil)
-		})
-		at, _, err := s.PruneStep(t.Context(), delivery.Pruning{Before: late().Add(time.Hour)}, late())
-		ok(t, err)
-		if at.Events != 1 {
-			t.Fatalf("%d events were pruned", at.Events)
-		}
-		shut(t, s)
-		if after := next(t, open(t, store.Options{Dir: dir, Now: early})); after <= newest {
-			t.Errorf("after %d came %d", newest, after)
-		}
-	})
-
-	// The newest id may be that of any kind of thing.
-	kinds := reflect.TypeFor[world]()
-	for i := range kinds.NumField() {
-		kind := kinds.Field(i).Name
-		t.Run("the newest is a "+kind, func(t *testing.T) {
+		t.Run("while it is open", func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			s := open(t, store.Options{Dir: dir, Now: early})
-			w := newWorld(t, s)
+			clock := late
+			s := open(t, clocked(at(t), func() time.Time { return clock() }))
+			before := next(t, s)
+			clock = early
+			if after := next(t, s); after <= before {
+				t.Errorf("after %d came %d", before, after)
+			}
+		})
+
+		t.Run("the newest was pruned", func(t *testing.T) {
+			t.Parallel()
+			here := at(t)
+			s := open(t, clocked(here, late))
+			newest := next(t, s)
+			write(t, s, func(tx chat.Tx) error {
+				return tx.InsertEvent(event.Event{ID: newest, Type: event.PostUpdate, At: base, Key: "post p", Payload: []byte(`{}`)}, nil)
+			})
+			at, _, err := s.PruneStep(t.Context(), delivery.Pruning{Before: late().Add(time.Hour)}, late())
+			ok(t, err)
+			if at.Events != 1 {
+				t.Fatalf("%d events were pruned", at.Events)
+			}
 			shut(t, s)
-			newest := next(t, open(t, store.Options{Dir: t.TempDir(), Now: late})) // as another clock would make it
-			move(t, dir, kind, reflect.ValueOf(w).Field(i).Int(), newest)
-			if after := next(t, open(t, store.Options{Dir: dir, Now: early})); after <= newest {
+			if after := next(t, open(t, clocked(here, early))); after <= newest {
 				t.Errorf("after %d came %d", newest, after)
 			}
 		})
-	}
+
+		// The newest id may be that of any kind of thing.
+		kinds := reflect.TypeFor[world]()
+		for i := range kinds.NumField() {
+			kind := kinds.Field(i).Name
+			t.Run("the newest is a "+kind, func(t *testing.T) {
+				t.Parallel()
+				here := at(t)
+				s := open(t, clocked(here, early))
+				w := newWorld(t, s)
+				shut(t, s)
+				newest := next(t, open(t, clocked(at(t), late))) // as another clock would make it
+				move(t, here, kind, reflect.ValueOf(w).Field(i).Int(), newest)
+				if after := next(t, open(t, clocked(here, early))); after <= newest {
+					t.Errorf("after %d came %d", newest, after)
+				}
+			})
+		}
+	})
 }
 
 // move gives a thing another id.
-func move(t *testing.T, dir, kind string, from, to int64) {
+func move(t *testing.T, here store.Options, kind string, from, to int64) {
 	t.Helper()
 	column := map[string]string{
 		"grant": "grants.id", "token": "access_tokens.id", "refresh": "refresh_tokens.id", "key": "api_keys.id", "secret": "signing_secrets.id",
@@ -387,7 +437,13 @@ func move(t *testing.T, dir, kind string, from, to int64) {
 		"message": "messages.event_id", "post": "events.id", "transaction": "events.id",
 	}[kind]
 	table, id, _ := strings.Cut(column, ".")
-	res, err := raw(t, dir).ExecContext(t.Context(), fmt.Sprintf("UPDATE %s SET %s = $1 WHERE %s = $2", table, id, id), to, from)
+	db := raw(t, here)
+	if here.URL != "" { // let go of foreign keys, as SQLite does here
+		db.SetMaxOpenConns(1)
+		_, err := db.ExecContext(t.Context(), "SET session_replication_role = replica")
+		ok(t, err)
+	}
+	res, err := db.ExecContext(t.Context(), fmt.Sprintf("UPDATE %s SET %s = $1 WHERE %s = $2", table, id, id), to, from)
 	ok(t, err)
 	if n, err := res.RowsAffected(); n != 1 || err != nil {
 		t.Fatalf("%d rows were moved, %v", n, err)
@@ -396,38 +452,40 @@ func move(t *testing.T, dir, kind string, from, to int64) {
 
 func TestCloseAnswersEveryWrite(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	s := open(t, store.Options{Dir: dir})
-	errs := make([]error, 300)
-	user := func(i int) string { return fmt.Sprintf("user-%d", i) }
-	started := make(chan struct{}, len(errs))
-	var writing sync.WaitGroup
-	for i := range errs {
-		writing.Go(func() {
-			started <- struct{}{}
-			errs[i] = s.Market().Write(context.WithoutCancel(t.Context()), func(tx market.Tx) error { return tx.EnsureUser(user(i), base) })
-		})
-	}
-	for range len(errs) / 2 {
-		<-started
-	}
-	shut(t, s)
-	writing.Wait()
+	onBoth(t, func(t *testing.T, at func(t *testing.T) store.Options) {
+		here := at(t)
+		s := open(t, here)
+		errs := make([]error, 300)
+		user := func(i int) string { return fmt.Sprintf("user-%d", i) }
+		started := make(chan struct{}, len(errs))
+		var writing sync.WaitGroup
+		for i := range errs {
+			writing.Go(func() {
+				started <- struct{}{}
+				errs[i] = s.Market().Write(context.WithoutCancel(t.Context()), func(tx market.Tx) error { return tx.EnsureUser(user(i), base) })
+			})
+		}
+		for range len(errs) / 2 {
+			<-started
+		}
+		shut(t, s)
+		writing.Wait()
 
-	again := open(t, store.Options{Dir: dir})
-	for i, err := range errs {
-		if err != nil && status.KindOf(err) != status.Unavailable {
-			t.Errorf("%s was answered %v, want Unavailable", user(i), err)
+		again := open(t, here)
+		for i, err := range errs {
+			if err != nil && status.KindOf(err) != status.Unavailable {
+				t.Errorf("%s was answered %v, want Unavailable", user(i), err)
+			}
+			_, known, readErr := again.User(t.Context(), user(i))
+			ok(t, readErr)
+			if known != (err == nil) {
+				t.Errorf("%s was told %v, and that it is there is %t", user(i), err, known)
+			}
 		}
-		_, known, readErr := again.User(t.Context(), user(i))
-		ok(t, readErr)
-		if known != (err == nil) {
-			t.Errorf("%s was told %v, and that it is there is %t", user(i), err, known)
+		if _, _, err := s.User(t.Context(), "u"); err == nil {
+			t.Error("a closed ledger can be read")
 		}
-	}
-	if _, _, err := s.User(t.Context(), "u"); err == nil {
-		t.Error("a closed ledger can be read")
-	}
+	})
 }
 
 func TestFullDisk(t *testing.T) {

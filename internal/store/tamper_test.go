@@ -40,23 +40,25 @@ func TestAuditFindsWhatWasTamperedWith(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			s := open(t, store.Options{Dir: dir})
-			w := newWorld(t, s)
-			if clean := audit(t, s); clean.Unaccounted != 0 {
-				t.Fatalf("before: %q", clean.Findings)
-			}
-			ids := strings.NewReplacer("MESSAGE", fmt.Sprint(w.message), "POST", fmt.Sprint(w.post), "TRANSACTION", fmt.Sprint(w.transaction))
-			res, err := raw(t, dir).ExecContext(t.Context(), ids.Replace(c.change))
-			ok(t, err)
-			if n, err := res.RowsAffected(); n != 1 || err != nil {
-				t.Fatalf("%d rows were changed, %v", n, err)
-			}
-			found := audit(t, s)
-			named := slices.ContainsFunc(found.Findings, func(f string) bool { return strings.HasPrefix(f, ids.Replace(c.finding)) })
-			if found.Unaccounted == 0 || !named {
-				t.Errorf("%d unaccounted for: %q, want one that begins with %q", found.Unaccounted, found.Findings, ids.Replace(c.finding))
-			}
+			onBoth(t, func(t *testing.T, at func(t *testing.T) store.Options) {
+				here := at(t)
+				s := open(t, here)
+				w := newWorld(t, s)
+				if clean := audit(t, s); clean.Unaccounted != 0 {
+					t.Fatalf("before: %q", clean.Findings)
+				}
+				ids := strings.NewReplacer("MESSAGE", fmt.Sprint(w.message), "POST", fmt.Sprint(w.post), "TRANSACTION", fmt.Sprint(w.transaction))
+				res, err := raw(t, here).ExecContext(t.Context(), ids.Replace(c.change))
+				ok(t, err)
+				if n, err := res.RowsAffected(); n != 1 || err != nil {
+					t.Fatalf("%d rows were changed, %v", n, err)
+				}
+				found := audit(t, s)
+				named := slices.ContainsFunc(found.Findings, func(f string) bool { return strings.HasPrefix(f, ids.Replace(c.finding)) })
+				if found.Unaccounted == 0 || !named {
+					t.Errorf("%d unaccounted for: %q, want one that begins with %q", found.Unaccounted, found.Findings, ids.Replace(c.finding))
+				}
+			})
 		})
 	}
 }
@@ -81,7 +83,7 @@ func TestAuditCountsAllAndNamesTheFirst(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := raw(t, dir).ExecContext(t.Context(), `DELETE FROM deliveries WHERE app = 'a'`)
+	_, err := raw(t, store.Options{Dir: dir}).ExecContext(t.Context(), `DELETE FROM deliveries WHERE app = 'a'`)
 	ok(t, err)
 	got := audit(t, s)
 	if got.Unaccounted != events || len(got.Findings) != 100 {
@@ -96,7 +98,7 @@ func TestAuditAfterPruning(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, store.Options{Dir: dir, Now: func() time.Time { return base }})
 	w := newWorld(t, s)
-	db := raw(t, dir)
+	db := raw(t, store.Options{Dir: dir})
 	change := func(q string) {
 		t.Helper()
 		_, err := db.ExecContext(t.Context(), q)

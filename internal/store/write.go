@@ -15,6 +15,12 @@ import (
 // writes failed halfway.
 var errSpoilt = errors.New("a write of the group failed halfway")
 
+// How long the writer waits before it asks again what became of a commit.
+const (
+	settleWait    = 10 * time.Millisecond
+	maxSettleWait = time.Second
+)
+
 // write is one caller's part of a group.
 type write struct {
 	run  func(*Tx) error
@@ -27,7 +33,7 @@ type write struct {
 // again. When ctx ends while the write waits its turn, it is still carried out
 // and its outcome returned: a caller always knows.
 func (s *Store) write(ctx context.Context, f func(*Tx) error) error {
-	if s.writing == nil {
+	if s.readOnly {
 		return errors.New("the ledger is open for reading only")
 	}
 	w := &write{run: f, done: make(chan struct{})}
@@ -104,7 +110,7 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 	if !s.dialect.exclusive {
 		s.known.forgetAll()
 	}
-	if err := s.control(ctx, s.dialect.begin); err != nil {
+	if err := s.begin(ctx); err != nil {
 		return unavailable("begin", err)
 	}
 	for _, w := range group {
@@ -113,29 +119,29 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		if tx.broken == nil && (w.err == nil || tx.writes == before && status.KindOf(w.err) != status.Internal) {
 			continue
 		}
-		s.rollback(ctx)
-		switch {
-		case len(group) > 1:
-			return errSpoilt
-		case tx.broken != nil && s.dialect.storage(tx.broken):
-			return unavailable("write", tx.broken)
-		case w.err == nil: // it has overlooked that a statement failed
-			return tx.broken
-		default:
-			return w.err
-		}
+		return s.abandon(ctx, group, tx.failure(w.err))
 	}
-	if err := tx.finish(); err != nil {
-		s.rollback(ctx)
-		if len(group) == 1 {
-			return unavailable("write", err)
-		}
-		return errSpoilt
+	transaction := ""
+	err := tx.finish()
+	if err == nil && tx.writes > 0 && s.dialect.transaction != "" {
+		_, err = row(ctx, tx, s.dialect.transaction, nil, &transaction)
+	}
+	if err == nil && s.connection() == failed {
+		err = errors.New("a statement failed, and its write did not say so")
+	}
+	if err != nil {
+		return s.abandon(ctx, group, unavailable("write", err))
 	}
 	start := time.Now()
 	if err := s.control(ctx, "COMMIT"); err != nil {
+		lost := transaction != "" && s.connection() == broken
 		s.rollback(ctx)
-		return unavailable("commit", err)
+		if !lost {
+			return unavailable("commit", err)
+		}
+		if err := s.settle(ctx, transaction, err); err != nil {
+			return err
+		}
 	}
 	s.metrics.commit.Observe(time.Since(start).Seconds())
 	s.metrics.writes.Observe(float64(len(group)))
@@ -146,14 +152,109 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 	if len(tx.published) > 0 {
 		s.fed()
 	}
+	s.replan(ctx)
 	return nil
+}
+
+// failure is why a write failed, which returned err: it may have overlooked
+// that a statement did.
+func (tx *Tx) failure(err error) error {
+	switch {
+	case tx.broken != nil && tx.store.dialect.storage(tx.broken):
+		return unavailable("write", tx.broken)
+	case err == nil:
+		return tx.broken
+	default:
+		return err
+	}
+}
+
+// replan has plans made anew whenever the number of commits has doubled: one
+// that was made for an empty table, such as reading all of it, does not outlive
+// the table's being small.
+func (s *Store) replan(ctx context.Context) {
+	if s.commits++; s.dialect.replan != "" && s.commits&(s.commits-1) == 0 {
+		_ = s.control(ctx, s.dialect.replan) // if the connection is gone, so are its plans
+	}
+}
+
+// begin starts a transaction, on a new connection if the last one is gone:
+// nothing has been written yet.
+func (s *Store) begin(ctx context.Context) (err error) {
+	if s.connection() != broken {
+		if err = s.control(ctx, s.dialect.begin); err == nil || s.connection() != broken {
+			return err
+		}
+	}
+	s.log.WarnContext(ctx, "the writer's connection is gone; opening another", "ledger", s.name)
+	if err = s.connect(ctx); err != nil {
+		return err
+	}
+	return s.control(ctx, s.dialect.begin)
+}
+
+// abandon rolls a transaction back, of which a write failed with err. Where the
+// connection is gone, none of the group would fare better alone.
+func (s *Store) abandon(ctx context.Context, group []*write, err error) error {
+	gone := s.connection() == broken
+	s.rollback(ctx)
+	switch {
+	case gone && status.KindOf(err) != status.Unavailable:
+		return unavailable("write", err)
+	case gone || len(group) == 1:
+		return err
+	}
+	return errSpoilt
+}
+
+// settle finds out what became of a transaction whose COMMIT has lost its
+// answer. Failure policy: callers wait until that is known, because what they
+// are told must be true; only a server that stops, or a database that does not
+// know the transaction, leaves them without.
+func (s *Store) settle(ctx context.Context, transaction string, lost error) error {
+	s.log.WarnContext(ctx, "the connection broke during a commit; asking for its outcome", "err", lost)
+	for wait := settleWait; ; wait = min(2*wait, maxSettleWait) {
+		outcome := ""
+		_, err := row(ctx, &s.reading, s.dialect.outcome, []any{transaction}, &outcome)
+		switch {
+		case outcome == "committed":
+			return nil
+		case outcome == "aborted":
+			return unavailable("commit", lost)
+		case err == nil && outcome != "in progress", hasCode(err, futureTransaction):
+			return doubtful(errors.Join(lost, err))
+		case err != nil:
+			s.log.WarnContext(ctx, "the outcome of a commit is not known yet", "err", err)
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.stop:
+			return doubtful(lost)
+		}
+	}
+}
+
+// doubtful is the error of a commit whose outcome nobody knows.
+func doubtful(err error) error {
+	return status.Wrap(status.Unavailable, fmt.Errorf("commit: %w", err),
+		"the storage broke off; whether this was accepted is not known; try again with the same id")
+}
+
+// connection says what the writer's connection is good for.
+func (s *Store) connection() state {
+	if s.writing == nil {
+		return broken
+	}
+	return s.dialect.state(s.writing)
 }
 
 // rollback undoes a transaction. The engine may have done so by itself (a full
 // disk); then this fails, and the next BEGIN tells whether all is well again.
 func (s *Store) rollback(ctx context.Context) {
 	s.known.forgetAll()
-	_ = s.control(ctx, "ROLLBACK")
+	if s.connection() != broken {
+		_ = s.control(ctx, "ROLLBACK")
+	}
 }
 
 // finish writes what the group has gathered.

@@ -15,6 +15,7 @@ var deliveryTests = tests{
 	"apps wait that have pending deliveries":                                     waiting,
 	"the most overdue delivery of all apps is found":                             oldestDue,
 	"an outcome changes the delivery and adds to its log":                        outcomes,
+	"what an app answers never keeps its outcome from being recorded":            illegible,
 	"what was canceled while it was sent stays canceled unless it was delivered": canceledWhileSent,
 	"what is due and rests on a revoked grant says so":                           dueRevoked,
 	"500 outcomes at once, from 20 recorders, are all in the log":                manyOutcomes,
@@ -251,4 +252,16 @@ func (l *ledger) sweep(at delivery.Sweep) (steps int, err error) {
 		}
 	}
 	return steps, nil
+}
+
+func illegible(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	const odd, legible = "odd \x00\xff text", "odd \uFFFD\uFFFD text"
+	id := l.happen(base, pending("a"))
+	o := failed(id, "a", 1, base.Add(time.Hour))
+	o.Reason, o.Attempt.Request, o.Attempt.Error, o.Attempt.Answer = odd, odd, odd, []byte(odd)
+	l.record(o)
+	same(t, "the reason", l.row(id, "a").Reason, legible)
+	a := l.attempts(id, "a")[0]
+	same(t, "the attempt", []string{a.Request, a.Error, string(a.Answer)}, []string{legible, legible, odd})
 }

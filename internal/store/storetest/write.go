@@ -20,6 +20,7 @@ var writeTests = tests{
 	"a write whose caller gave up in the queue is carried out":        givenUp,
 	"a write is there exactly when its caller was told so":            callersKnow,
 	"a write sees what its group wrote before it":                     sharedGroup,
+	"text that no engine may store is refused, and nothing with it":   unsoundText,
 }
 
 func userName(i int) string { return fmt.Sprintf("user-%d", i) }
@@ -195,5 +196,28 @@ func sharedGroup(t *testing.T, open opener) {
 		grants, err := l.Access().Grants(t.Context(), "user")
 		ok(t, err)
 		same(t, "grants", len(grants), 1)
+	})
+}
+
+func unsoundText(t *testing.T, open opener) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLedger(t, open)
+		release := l.hold()
+		var writing sync.WaitGroup
+		for _, name := range []string{"a\x00b", "\xff", "good"} {
+			writing.Go(func() {
+				err := l.try(t.Context(), func(tx *store.Tx) error { return tx.EnsureUser(name, base) })
+				if refused := status.KindOf(err) == status.Invalid; refused != (name != "good") {
+					t.Errorf("%q: %v", name, err)
+				}
+			})
+		}
+		synctest.Wait()
+		release()
+		writing.Wait()
+		same(t, "the good one is known", l.known("good"), true)
+		if _, _, err := l.Market().User(l.ctx(), "a\x00b"); status.KindOf(err) != status.Invalid {
+			t.Errorf("a search for what cannot be: %v", err)
+		}
 	})
 }

@@ -1,15 +1,17 @@
 -- +goose Up
+-- Text is compared byte by byte, as SQLite does, whatever the collation of the
+-- database: pages keep their order and indexes outlive upgrades of the C library.
 -- Times are microseconds since the epoch, UTC; 0 means never. Ids are
 -- time-ordered integers. JSON is kept as text.
 
 CREATE TABLE settings (
-  name  TEXT PRIMARY KEY,
-  value TEXT NOT NULL
+  name  TEXT COLLATE "C" PRIMARY KEY,
+  value TEXT COLLATE "C" NOT NULL
 );
 
 CREATE TABLE apps (
-  slug          TEXT PRIMARY KEY,
-  settings      TEXT NOT NULL,
+  slug          TEXT COLLATE "C" PRIMARY KEY,
+  settings      TEXT COLLATE "C" NOT NULL,
   sealed_key    BYTEA NOT NULL,
   client_secret BYTEA,
   created_at    BIGINT NOT NULL,
@@ -18,11 +20,11 @@ CREATE TABLE apps (
 
 CREATE TABLE api_keys (
   id           BIGINT PRIMARY KEY,
-  app          TEXT NOT NULL REFERENCES apps (slug),
-  title        TEXT NOT NULL,
-  prefix       TEXT NOT NULL,
+  app          TEXT COLLATE "C" NOT NULL REFERENCES apps (slug),
+  title        TEXT COLLATE "C" NOT NULL,
+  prefix       TEXT COLLATE "C" NOT NULL,
   hash         BYTEA NOT NULL UNIQUE,
-  permissions  TEXT NOT NULL,
+  permissions  TEXT COLLATE "C" NOT NULL,
   created_at   BIGINT NOT NULL,
   last_used_at BIGINT NOT NULL DEFAULT 0,
   revoked_at   BIGINT NOT NULL DEFAULT 0
@@ -31,7 +33,7 @@ CREATE INDEX api_keys_app ON api_keys (app, id);
 
 CREATE TABLE signing_secrets (
   id         BIGINT PRIMARY KEY,
-  app        TEXT NOT NULL REFERENCES apps (slug),
+  app        TEXT COLLATE "C" NOT NULL REFERENCES apps (slug),
   sealed     BYTEA NOT NULL,
   created_at BIGINT NOT NULL,
   ends_at    BIGINT NOT NULL DEFAULT 0
@@ -39,16 +41,16 @@ CREATE TABLE signing_secrets (
 CREATE INDEX signing_secrets_app ON signing_secrets (app, id);
 
 CREATE TABLE users (
-  id         TEXT PRIMARY KEY,
-  phone      TEXT NOT NULL DEFAULT '',
+  id         TEXT COLLATE "C" PRIMARY KEY,
+  phone      TEXT COLLATE "C" NOT NULL DEFAULT '',
   created_at BIGINT NOT NULL
 );
 
 CREATE TABLE grants (
   id         BIGINT PRIMARY KEY,
-  app        TEXT NOT NULL REFERENCES apps (slug),
-  user_id    TEXT NOT NULL,
-  scopes     TEXT NOT NULL,
+  app        TEXT COLLATE "C" NOT NULL REFERENCES apps (slug),
+  user_id    TEXT COLLATE "C" NOT NULL,
+  scopes     TEXT COLLATE "C" NOT NULL,
   granted_at BIGINT NOT NULL,
   revoked_at BIGINT NOT NULL DEFAULT 0,
   -- set once its queued deliveries are marked as canceled
@@ -61,10 +63,10 @@ CREATE INDEX grants_unswept ON grants (id) WHERE revoked_at <> 0 AND swept_at = 
 CREATE TABLE access_tokens (
   id         BIGINT PRIMARY KEY,
   hash       BYTEA NOT NULL UNIQUE,
-  app        TEXT NOT NULL REFERENCES apps (slug),
-  user_id    TEXT NOT NULL,
+  app        TEXT COLLATE "C" NOT NULL REFERENCES apps (slug),
+  user_id    TEXT COLLATE "C" NOT NULL,
   grant_id   BIGINT NOT NULL REFERENCES grants (id),
-  scopes     TEXT NOT NULL,
+  scopes     TEXT COLLATE "C" NOT NULL,
   created_at BIGINT NOT NULL,
   expires_at BIGINT NOT NULL,
   revoked_at BIGINT NOT NULL DEFAULT 0
@@ -72,11 +74,11 @@ CREATE TABLE access_tokens (
 
 CREATE TABLE subscriptions (
   id         BIGINT PRIMARY KEY,
-  app        TEXT NOT NULL REFERENCES apps (slug),
-  user_id    TEXT NOT NULL,
-  event_type TEXT NOT NULL,
-  resource   TEXT NOT NULL, -- '' means every resource of the user
-  metadata   TEXT,
+  app        TEXT COLLATE "C" NOT NULL REFERENCES apps (slug),
+  user_id    TEXT COLLATE "C" NOT NULL,
+  event_type TEXT COLLATE "C" NOT NULL,
+  resource   TEXT COLLATE "C" NOT NULL, -- '' means every resource of the user
+  metadata   TEXT COLLATE "C",
   token_id   BIGINT NOT NULL REFERENCES access_tokens (id),
   grant_id   BIGINT NOT NULL REFERENCES grants (id),
   created_at BIGINT NOT NULL,
@@ -89,22 +91,22 @@ CREATE INDEX subscriptions_newest ON subscriptions (app, event_type, created_at,
 CREATE INDEX subscriptions_living ON subscriptions (app, event_type, expires_at);
 
 CREATE TABLE posts (
-  token      TEXT PRIMARY KEY,
-  owner      TEXT NOT NULL,
-  state      TEXT NOT NULL,
-  content    TEXT NOT NULL,
+  token      TEXT COLLATE "C" PRIMARY KEY,
+  owner      TEXT COLLATE "C" NOT NULL,
+  state      TEXT COLLATE "C" NOT NULL,
+  content    TEXT COLLATE "C" NOT NULL,
   event_id   BIGINT NOT NULL,
   updated_at BIGINT NOT NULL
 );
 CREATE INDEX posts_owner ON posts (owner, token);
 
 CREATE TABLE conversations (
-  id                TEXT PRIMARY KEY,
-  type              TEXT NOT NULL,
-  post_token        TEXT NOT NULL DEFAULT '',
-  buyer             TEXT NOT NULL DEFAULT '',
-  app               TEXT NOT NULL DEFAULT '',
-  user_id           TEXT NOT NULL DEFAULT '',
+  id                TEXT COLLATE "C" PRIMARY KEY,
+  type              TEXT COLLATE "C" NOT NULL,
+  post_token        TEXT COLLATE "C" NOT NULL DEFAULT '',
+  buyer             TEXT COLLATE "C" NOT NULL DEFAULT '',
+  app               TEXT COLLATE "C" NOT NULL DEFAULT '',
+  user_id           TEXT COLLATE "C" NOT NULL DEFAULT '',
   blocked_by_buyer  SMALLINT NOT NULL DEFAULT 0,
   blocked_by_seller SMALLINT NOT NULL DEFAULT 0,
   created_at        BIGINT NOT NULL
@@ -113,24 +115,24 @@ CREATE UNIQUE INDEX conversations_bot ON conversations (user_id, app) WHERE type
 
 CREATE TABLE messages (
   event_id     BIGINT PRIMARY KEY,
-  id           TEXT NOT NULL UNIQUE,
-  conversation TEXT NOT NULL,
-  user_id      TEXT NOT NULL, -- who wrote it
+  id           TEXT COLLATE "C" NOT NULL UNIQUE,
+  conversation TEXT COLLATE "C" NOT NULL,
+  user_id      TEXT COLLATE "C" NOT NULL, -- who wrote it
   sent_at      BIGINT NOT NULL,
   hash         BYTEA NOT NULL,
-  payload      TEXT, -- NULL once erased
+  payload      TEXT COLLATE "C", -- NULL once erased
   erased_at    BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX messages_conversation ON messages (conversation, event_id) WHERE erased_at = 0;
 CREATE INDEX messages_user ON messages (user_id, event_id) WHERE erased_at = 0;
 
 CREATE TABLE transactions (
-  id            TEXT PRIMARY KEY,
-  app           TEXT NOT NULL REFERENCES apps (slug),
-  state         TEXT NOT NULL,
-  type          TEXT NOT NULL,
+  id            TEXT COLLATE "C" PRIMARY KEY,
+  app           TEXT COLLATE "C" NOT NULL REFERENCES apps (slug),
+  state         TEXT COLLATE "C" NOT NULL,
+  type          TEXT COLLATE "C" NOT NULL,
   cost_rials    BIGINT NOT NULL,
-  extra_details TEXT,
+  extra_details TEXT COLLATE "C",
   event_id      BIGINT NOT NULL,
   updated_at    BIGINT NOT NULL
 );
@@ -139,9 +141,9 @@ CREATE TABLE transactions (
 -- what verify counts against.
 CREATE TABLE events (
   id         BIGINT PRIMARY KEY,
-  type       TEXT NOT NULL,
-  order_key  TEXT NOT NULL,
-  payload    TEXT, -- NULL once erased
+  type       TEXT COLLATE "C" NOT NULL,
+  order_key  TEXT COLLATE "C" NOT NULL,
+  payload    TEXT COLLATE "C", -- NULL once erased
   at         BIGINT NOT NULL,
   deliveries BIGINT NOT NULL,
   skips      BIGINT NOT NULL,
@@ -153,16 +155,16 @@ CREATE INDEX events_post ON events (order_key, id) WHERE type = 'POST_UPDATE';
 -- 'skipped') the reason why there is none.
 CREATE TABLE deliveries (
   event_id    BIGINT NOT NULL,
-  app         TEXT NOT NULL,
+  app         TEXT COLLATE "C" NOT NULL,
   slot        SMALLINT NOT NULL,
   grant_id    BIGINT NOT NULL,
-  metadata    TEXT,
-  state       TEXT NOT NULL,
-  reason      TEXT NOT NULL DEFAULT '',
+  metadata    TEXT COLLATE "C",
+  state       TEXT COLLATE "C" NOT NULL,
+  reason      TEXT COLLATE "C" NOT NULL DEFAULT '',
   attempts    BIGINT NOT NULL DEFAULT 0, -- made in all
   retry       BIGINT NOT NULL DEFAULT 0, -- steps of the retry schedule used
   next_at     BIGINT NOT NULL DEFAULT 0, -- of a pending one
-  why         TEXT NOT NULL DEFAULT '',   -- the next attempt is made
+  why         TEXT COLLATE "C" NOT NULL DEFAULT '',   -- the next attempt is made
   finished_at BIGINT NOT NULL DEFAULT 0,
   PRIMARY KEY (event_id, app)
 );
@@ -173,15 +175,15 @@ CREATE INDEX deliveries_failed_app ON deliveries (app, state, event_id) WHERE st
 
 CREATE TABLE attempts (
   event_id    BIGINT NOT NULL,
-  app         TEXT NOT NULL,
+  app         TEXT COLLATE "C" NOT NULL,
   n           BIGINT NOT NULL,
   at          BIGINT NOT NULL,
   duration_us BIGINT NOT NULL,
-  request     TEXT NOT NULL,
+  request     TEXT COLLATE "C" NOT NULL,
   status      BIGINT NOT NULL,
   answer      BYTEA,
-  error       TEXT NOT NULL DEFAULT '',
-  why         TEXT NOT NULL DEFAULT '',
+  error       TEXT COLLATE "C" NOT NULL DEFAULT '',
+  why         TEXT COLLATE "C" NOT NULL DEFAULT '',
   next_at     BIGINT NOT NULL DEFAULT 0,
   PRIMARY KEY (event_id, app, n)
 );
@@ -189,13 +191,13 @@ CREATE TABLE attempts (
 -- Bulk redeliveries, taken up again after a crash.
 CREATE TABLE redeliveries (
   id         BIGINT PRIMARY KEY,
-  app        TEXT NOT NULL,
-  state      TEXT NOT NULL,
+  app        TEXT COLLATE "C" NOT NULL,
+  state      TEXT COLLATE "C" NOT NULL,
   from_at    BIGINT NOT NULL, -- when the events happened, both ends included
   to_at      BIGINT NOT NULL,
   to_id      BIGINT NOT NULL, -- the last event that may be meant
   done_id    BIGINT NOT NULL, -- the last delivery that was looked at
-  done_app   TEXT NOT NULL,
+  done_app   TEXT COLLATE "C" NOT NULL,
   count      BIGINT NOT NULL DEFAULT 0,
   created_at BIGINT NOT NULL,
   ended_at   BIGINT NOT NULL DEFAULT 0

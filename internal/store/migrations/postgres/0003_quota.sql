@@ -1,7 +1,7 @@
 -- +goose Up
 -- How many calls an app made in a minute or a day, by all nodes.
 CREATE TABLE quota_use (
-  app      TEXT NOT NULL,
+  app      TEXT COLLATE "C" NOT NULL,
   unit_us  BIGINT NOT NULL,
   start_us BIGINT NOT NULL,
   used     BIGINT NOT NULL,

@@ -1,0 +1,206 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// The transactions are READ COMMITTED, which is the default but may have been
+// changed: a statement that waited for a row looks at it again, so guards and
+// the lock of a counter decide. A snapshot of the whole transaction would make
+// every second writer of a counter fail instead.
+var postgres = dialect{
+	folder:      "migrations/postgres",
+	goose:       goose.DialectPostgres,
+	locker:      lock.NewPostgresSessionLocker,
+	outdated:    `run "openkenar migrate"`,
+	begin:       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+	transaction: `SELECT CAST(pg_current_xact_id() AS TEXT)`,
+	replan:      "DISCARD PLANS",
+	outcome:     `SELECT coalesce(pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), 'forgotten')`,
+	parameter: func(n int, typ string) string {
+		if typ != "" {
+			typ = "::" + typ
+		}
+		return "$" + strconv.Itoa(n) + typ
+	},
+	claim: claimPostgres,
+	state: statePostgres,
+	// Connection, resources, operator, system (classes 08, 53, 57, 58), and a
+	// database that only reads.
+	storage: func(err error) bool {
+		e, ok := errors.AsType[*pgconn.PgError](err)
+		return ok && (slices.Contains([]string{"08", "53", "57", "58"}, e.Code[:2]) || e.Code == "25006")
+	},
+	empty: func(err error) bool { return hasCode(err, undefinedTable) },
+}
+
+// What the connections are set to. The tables of a ledger grow faster than
+// statistics follow, so plans must not hang on them. All statements are written
+// for one kind of plan, nested loops over indexes, the only one that SQLite has.
+var (
+	connectionSettings = map[string]string{
+		"application_name": "openkenar",
+		"enable_seqscan":   "off", "enable_bitmapscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_sort": "off",
+		// Most of all not by reading an index from end to end, which is cheaper than
+		// looking things up in it only as long as it is small.
+		"seq_page_cost": "0.001", "random_page_cost": "0.001",
+		"jit": "off", "max_parallel_workers_per_gather": "0",
+		// A machine that vanishes holds its locks this long at most.
+		"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
+		"idle_in_transaction_session_timeout": "60s",
+	}
+	readerSettings = map[string]string{"default_transaction_read_only": "on", "statement_timeout": "60s"}
+)
+
+const (
+	connectTimeout = 5 * time.Second // unless the URL says otherwise
+	// silence is how long the machine of the database may not answer at all
+	// before a connection counts as broken: else a writer could hang for the
+	// quarter of an hour that the system goes on trying.
+	silence = 30 * time.Second
+)
+
+// postgresSite is a database.
+func postgresSite(o Options) (site, error) {
+	config, err := parsePostgres(o.URL)
+	if err != nil {
+		return site{}, err
+	}
+	return site{
+		dialect:    postgres,
+		name:       fmt.Sprintf("database %s at %s", config.Database, net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))),
+		openWriter: func() (*sql.DB, error) { return openPostgres(config, nil), nil },
+		openReader: func() (*sql.DB, error) { return openPostgres(config, readerSettings), nil },
+	}, nil
+}
+
+// CheckURL says what is wrong with the URL of a database, and nothing of its
+// password.
+func CheckURL(text string) error {
+	_, err := parsePostgres(text)
+	return err
+}
+
+func parsePostgres(text string) (*pgx.ConnConfig, error) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return nil, errors.New("not the URL of a PostgreSQL database; write postgres://USER:PASSWORD@HOST:PORT/NAME, with what is special escaped")
+	}
+	config, err := pgx.ParseConfig(text)
+	if err != nil {
+		return nil, fmt.Errorf("the URL of the database: %w", err) // pgx masks passwords
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = connectTimeout
+	}
+	config.DialFunc = (&net.Dialer{
+		Control:         limitSilence,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: silence / 2, Interval: silence / 6, Count: 3},
+	}).DialContext
+	return config, nil
+}
+
+func openPostgres(config *pgx.ConnConfig, more map[string]string) *sql.DB {
+	config = config.Copy()
+	for _, settings := range []map[string]string{connectionSettings, more} {
+		maps.Copy(config.RuntimeParams, settings)
+	}
+	return stdlib.OpenDB(*config)
+}
+
+const (
+	// writerLock is the advisory lock of the one writer of a schema. Where many
+	// nodes write, each takes one of its own, numbered.
+	writerLock = 0x6f6b6e72 // "oknr"
+	// A writer that was killed holds it until its last statement has ended.
+	writerPatience = "3s"
+)
+
+// claimPostgres takes the lock of the writer on its own connection: who loses
+// the lock has lost the connection too, and can write nothing.
+func claimPostgres(ctx context.Context, c *sql.Conn, ledger string) error {
+	for _, q := range []string{
+		`SET lock_timeout = '` + writerPatience + `'`,
+		fmt.Sprintf(`SELECT pg_advisory_lock(%d, hashtext(current_schema()))`, writerLock),
+		`RESET lock_timeout`,
+		// What is answered is on disk, whatever the database is set to; a
+		// setting that asks for more stays.
+		`SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
+	} {
+		_, err := c.ExecContext(ctx, q)
+		if hasCode(err, lockNotAvailable) {
+			return fmt.Errorf("another openkenar runs on this %s: stop it, or choose another --database", ledger)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// statePostgres knows what COMMIT does not tell: of a transaction in which a
+// statement failed it makes a rollback, without an error.
+func statePostgres(c *sql.Conn) state {
+	s := broken
+	_ = c.Raw(func(driver any) error {
+		switch pg := driver.(*stdlib.Conn).Conn().PgConn(); {
+		case pg.IsClosed():
+		case pg.TxStatus() == 'E':
+			s = failed
+		default:
+			s = whole
+		}
+		return nil
+	})
+	return s
+}
+
+// Codes of errors.
+const (
+	undefinedTable    = "42P01"
+	lockNotAvailable  = "55P03"
+	futureTransaction = "22023" // for pg_xact_status: this database has not had it
+)
+
+// hasCode says whether the database itself has refused, for this reason.
+func hasCode(err error, code string) bool {
+	pg, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && pg.Code == code
+}
+
+// Migrate brings the schema of a PostgreSQL ledger up to date, and says from
+// which migration to which.
+func Migrate(ctx context.Context, o Options) (from, to int64, err error) {
+	s, err := postgresSite(o)
+	if err != nil {
+		return 0, 0, err
+	}
+	config, err := parsePostgres(o.URL)
+	if err != nil {
+		return 0, 0, err
+	}
+	db := stdlib.OpenDB(*config) // planned as PostgreSQL sees fit
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if from, to, err = s.dialect.versions(ctx, db); err != nil {
+		return 0, 0, fmt.Errorf("migrate %s: %w", s.name, err)
+	}
+	if err := s.dialect.migrate(ctx, db); err != nil {
+		return from, to, fmt.Errorf("migrate %s: %w", s.name, err)
+	}
+	return from, max(from, to), nil
+}

@@ -1,0 +1,81 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/pressly/goose/v3"
+	sqlite3 "modernc.org/sqlite" // also the driver "sqlite"
+	lib "modernc.org/sqlite/lib"
+)
+
+const (
+	file     = "openkenar.db"
+	lockName = "lock"
+)
+
+var sqlite = dialect{
+	folder:    "migrations/sqlite",
+	goose:     goose.DialectSQLite3,
+	embedded:  true,
+	outdated:  "start the server of this version once",
+	begin:     "BEGIN IMMEDIATE",
+	exclusive: true, // by the lock on the data directory
+	// SQLite takes "$1" for a name, and looks names up one after another.
+	parameter: func(int, string) string { return "?" },
+	claim:     func(context.Context, *sql.Conn, string) error { return nil },
+	state:     func(*sql.Conn) state { return whole },
+	storage: func(err error) bool {
+		e, ok := errors.AsType[*sqlite3.Error](err)
+		return ok && slices.Contains([]int{
+			lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_BUSY, lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN,
+		}, e.Code()&0xff)
+	},
+	empty: func(error) bool { return false },
+}
+
+// What each kind of connection is set to.
+var (
+	writerPragmas = []string{
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)",
+	}
+	readerPragmas = []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-4096)"}
+	copierPragmas = []string{"busy_timeout(10000)"}
+)
+
+// sqliteSite is a directory: one that has a ledger, to read it, or one that no
+// other server uses, which is made when it is missing.
+func sqliteSite(o Options) (site, error) {
+	path := filepath.Join(o.Dir, cmp.Or(o.File, file))
+	s := site{
+		dialect: sqlite, name: path, path: path,
+		openWriter: func() (*sql.DB, error) { return openSQLite(path, writerPragmas) },
+		openReader: func() (*sql.DB, error) { return openSQLite(path, readerPragmas) },
+	}
+	if o.ReadOnly {
+		if _, err := os.Stat(path); err != nil {
+			return s, fmt.Errorf("there is no ledger in %s: %w", o.Dir, err)
+		}
+		return s, nil
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return s, fmt.Errorf("make the data directory: %w", err)
+	}
+	var err error
+	s.lock, err = lockDir(filepath.Join(o.Dir, lockName))
+	return s, err
+}
+
+func openSQLite(path string, pragmas []string) (*sql.DB, error) {
+	q := url.Values{"_pragma": pragmas}
+	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
+	return sql.Open("sqlite", dsn.String())
+}

@@ -1,0 +1,172 @@
+package storetest
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/openkenar/openkenar/internal/store"
+)
+
+// Postgres returns the URL of a new, empty ledger on PostgreSQL, which goes
+// when the test ends. The server is the test binary's own, started by the first
+// test that asks: one that runs in a synctest bubble cannot be the first. Where
+// none is installed the test is skipped; in CI it fails.
+//
+// A benchmark gets a server that syncs its disk, as a real one does; tests do
+// without.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	return postgres(t, template)
+}
+
+// NoLedger is Postgres with a database in which nothing is, not even a schema.
+func NoLedger(t testing.TB) string {
+	t.Helper()
+	return postgres(t, "template0")
+}
+
+// template is the database with an empty ledger.
+const template = "empty_ledger"
+
+// errMissing says that there is no PostgreSQL on this machine.
+var errMissing = errors.New("no PostgreSQL on this machine: no initdb in PATH or /usr/lib/postgresql/*/bin")
+
+var (
+	hasty    = sync.OnceValues(func() (*cluster, error) { return startCluster("off") })
+	thorough = sync.OnceValues(func() (*cluster, error) { return startCluster("on") })
+)
+
+func postgres(t testing.TB, from string) string {
+	t.Helper()
+	start := hasty
+	if _, ok := t.(*testing.B); ok {
+		start = thorough
+	}
+	c, err := start()
+	if errors.Is(err, errMissing) && os.Getenv("CI") != "true" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatalf("PostgreSQL for tests: %v", err)
+	}
+	name := fmt.Sprintf("ledger_%d", c.databases.Add(1))
+	if err := c.exec(t.Context(), "CREATE DATABASE "+name+" TEMPLATE "+from); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.exec(context.WithoutCancel(t.Context()), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+	})
+	return c.url(name)
+}
+
+// cluster is a PostgreSQL server in a temporary directory.
+type cluster struct {
+	dir       string
+	databases atomic.Int64
+	alive     io.Closer // the server stops when this is closed, by whatever end of the process
+}
+
+// run makes a cluster in $DIR, and ends with its standard input.
+const run = `
+initdb --pgdata "$DIR/data" --username postgres --auth trust --encoding UTF8 --no-locale --no-sync >"$DIR/log" 2>&1 &&
+pg_ctl start --wait --pgdata "$DIR/data" --log "$DIR/log" --options "-k '$DIR' -c listen_addresses= -c max_connections=1000
+	-c fsync=$FSYNC -c full_page_writes=$FSYNC -c max_wal_size=4GB -c shared_buffers=128MB
+	-c autovacuum=$FSYNC" >/dev/null 2>&1 </dev/null &&
+echo ready && read -r _
+pg_ctl stop --mode immediate --pgdata "$DIR/data" >/dev/null 2>&1
+rm -rf "$DIR"
+`
+
+func startCluster(fsync string) (*cluster, error) {
+	programs, err := findPrograms()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "openkenar-postgres-")
+	if err != nil {
+		return nil, err
+	}
+	args := []string{"sh", "-c", run}
+	if os.Getuid() == 0 { // as which PostgreSQL refuses to run
+		const nobody = 65534
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			return nil, err
+		}
+		args = slices.Concat([]string{"setpriv", fmt.Sprint("--reuid=", nobody), fmt.Sprint("--regid=", nobody), "--clear-groups"}, args)
+	}
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it outlives the test that starts it
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "DIR="+dir, "FSYNC="+fsync, "PATH="+programs+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	c := &cluster{dir: dir}
+	if c.alive, err = cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		log, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:gosec // of our own directory
+		return nil, fmt.Errorf("it does not start: %w: %s", err, log)
+	}
+	ctx := context.Background() //nolint:forbidigo // the cluster is of no test's making
+	if err := c.exec(ctx, "CREATE DATABASE "+template); err != nil {
+		return nil, err
+	}
+	_, _, err = store.Migrate(ctx, store.Options{URL: c.url(template)})
+	return c, err
+}
+
+// findPrograms returns the directory of the newest PostgreSQL.
+func findPrograms() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		return filepath.Dir(path), nil
+	}
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err != nil || len(found) == 0 {
+		return "", errors.Join(err, errMissing)
+	}
+	return filepath.Dir(slices.MaxFunc(found, func(a, b string) int {
+		return len(a) - len(b) + strings.Compare(a, b)
+	})), nil
+}
+
+// password is not asked for by these servers; what prints it gives itself away.
+const password = "secret-password"
+
+func (c *cluster) url(database string) string {
+	q := url.Values{"host": {c.dir}}
+	return "postgres://postgres:" + password + "@/" + database + "?" + q.Encode()
+}
+
+// exec runs a statement outside of any ledger.
+func (c *cluster) exec(ctx context.Context, q string) (err error) {
+	conn, err := pgx.Connect(ctx, c.url("postgres"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close(ctx)) }()
+	if _, err := conn.Exec(ctx, q); err != nil {
+		return fmt.Errorf("%s: %w", q, err)
+	}
+	return nil
+}
