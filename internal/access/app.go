@@ -322,11 +322,7 @@ func (a *Access) Apps(ctx context.Context, after string) ([]App, string, error) 
 	if err != nil {
 		return nil, "", err
 	}
-	next := ""
-	if len(apps) > event.Page {
-		apps = apps[:event.Page]
-		next = apps[event.Page-1].Slug
-	}
+	apps, next := event.CutPage(apps, func(app App) string { return app.Slug })
 	for i := range apps {
 		if apps[i], err = a.opened(apps[i]); err != nil {
 			return nil, "", err

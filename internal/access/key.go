@@ -114,10 +114,11 @@ func (a *Access) Keys(ctx context.Context, app, cursor string) ([]Key, string, e
 		return nil, "", err
 	}
 	keys, err := a.store.Keys(ctx, app, after, event.Page+1)
-	if err != nil || len(keys) <= event.Page {
-		return keys, "", err
+	if err != nil {
+		return nil, "", err
 	}
-	return keys[:event.Page], strconv.FormatInt(keys[event.Page-1].ID, 10), nil
+	keys, next := event.CutPage(keys, func(k Key) string { return event.Cursor(k.ID) })
+	return keys, next, nil
 }
 
 // RevokeKey ends a key at once. Ending one that has ended is no error.

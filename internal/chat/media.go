@@ -23,6 +23,7 @@ import (
 	"github.com/gabriel-vasile/mimetype"
 	"github.com/google/uuid"
 
+	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/status"
 )
 
@@ -123,12 +124,10 @@ type MediaStore interface {
 // directory by the same id. The row decides: without one there is nothing, and
 // it is the last to be removed.
 type Media struct {
-	o    MediaOptions
-	stop context.CancelFunc
-	wg   sync.WaitGroup
-
-	mu   sync.Mutex
-	busy map[string]int // uploads under way, by app
+	o       MediaOptions
+	uploads *access.Share // under way
+	stop    context.CancelFunc
+	wg      sync.WaitGroup
 }
 
 // MediaOptions of Media.
@@ -155,7 +154,7 @@ func NewMedia(o MediaOptions) (*Media, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	mimetype.SetLimit(sniffed) // of the whole process; nobody else asks
-	m := &Media{o: o, stop: func() {}, busy: map[string]int{}}
+	m := &Media{o: o, stop: func() {}, uploads: access.NewShare(maxUploads)}
 	if err := os.RemoveAll(m.file(unfinished)); err != nil { // of an earlier process
 		return nil, err
 	}
@@ -254,19 +253,11 @@ func (m *Media) enter(ctx context.Context, app string) (leave func(), err error)
 		return nil, status.Later(time.Hour, "%d bytes of the app's uploads wait to be sent, want at most %d; send them, or let them go after %d hours",
 			unsent, maxUnsent, keepUnsent/time.Hour)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.busy[app] >= maxUploads {
+	leave, ok := m.uploads.Enter(app)
+	if !ok {
 		return nil, status.Later(time.Second, "%d uploads of the app are under way already", maxUploads)
 	}
-	m.busy[app]++
-	return func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if m.busy[app]--; m.busy[app] == 0 {
-			delete(m.busy, app)
-		}
-	}, nil
+	return leave, nil
 }
 
 // judge finds out what the content is.

@@ -516,11 +516,7 @@ func (c *Chat) Messages(ctx context.Context, conversation, cursor string) ([]Mes
 	if err != nil {
 		return nil, "", err
 	}
-	next := ""
-	if len(list) > event.Page {
-		list = list[:event.Page]
-		next = strconv.FormatInt(list[event.Page-1].Event, 10)
-	}
+	list, next := event.CutPage(list, func(s Stored) string { return event.Cursor(s.Event) })
 	messages := make([]Message, len(list))
 	for i, s := range list {
 		if messages[i], err = c.show(s); err != nil {

@@ -139,11 +139,7 @@ func (c *Chat) Notifications(ctx context.Context, user, cursor string) ([]Notifi
 	if err != nil {
 		return nil, "", err
 	}
-	next := ""
-	if len(list) > event.Page {
-		list = list[:event.Page]
-		next = strconv.FormatInt(list[event.Page-1].ID, 10)
-	}
+	list, next := event.CutPage(list, func(n Notice) string { return event.Cursor(n.ID) })
 	shown := make([]Notification, len(list))
 	for i, n := range list {
 		if shown[i], err = n.show(); err != nil {

@@ -804,30 +804,37 @@ func TestFailingForDays(t *testing.T) {
 	})
 }
 
+// hanging adds apps hanging-0, hanging-1 and so on, which never answer; the
+// others do.
+func (w *world) hanging(apps int) {
+	w.t.Helper()
+	err := w.store.Access().Write(w.t.Context(), func(tx access.Tx) error {
+		for i := range apps {
+			a := access.NewApp()
+			a.Slug, a.SealedKey = fmt.Sprintf("hanging-%d", i), []byte{}
+			if err := tx.InsertApp(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.respond(func(ctx context.Context, n int, r *http.Request) (int, http.Header) {
+		if strings.HasPrefix(r.URL.Host, "hanging") {
+			return hang(ctx, n, r)
+		}
+		return 200, nil
+	})
+}
+
 // TestManyHangingApps: what is free is shared out, so that hundreds of hanging
 // apps leave something for the next.
 func TestManyHangingApps(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		const apps = 200
-		err := w.store.Access().Write(t.Context(), func(tx access.Tx) error {
-			for i := range apps {
-				a := access.NewApp()
-				a.Slug, a.SealedKey = fmt.Sprintf("hanging-%d", i), []byte{}
-				if err := tx.InsertApp(a); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.respond(func(ctx context.Context, n int, r *http.Request) (int, http.Header) {
-			if strings.HasPrefix(r.URL.Host, "hanging") {
-				return hang(ctx, n, r)
-			}
-			return 200, nil
-		})
+		w.hanging(apps)
 		for i := range 20 * apps {
 			w.happen(fmt.Sprintf("hanging-%d", i%apps), fmt.Sprintf("t%d", i), 0)
 		}
@@ -940,25 +947,7 @@ func TestProbesBackOff(t *testing.T) {
 func TestHealthyBesideAThousand(t *testing.T) {
 	in(t, func(t *testing.T, w *world) {
 		const apps = 1100
-		err := w.store.Access().Write(t.Context(), func(tx access.Tx) error {
-			for i := range apps {
-				a := access.NewApp()
-				a.Slug, a.SealedKey = fmt.Sprintf("hanging-%d", i), []byte{}
-				if err := tx.InsertApp(a); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.respond(func(ctx context.Context, n int, r *http.Request) (int, http.Header) {
-			if strings.HasPrefix(r.URL.Host, "hanging") {
-				return hang(ctx, n, r)
-			}
-			return 200, nil
-		})
+		w.hanging(apps)
 		for i := range 3 * apps {
 			w.happen(fmt.Sprintf("hanging-%d", i%apps), fmt.Sprintf("t%d", i), 0)
 			if i%11 == 0 {

@@ -154,11 +154,25 @@ func (s *Subscriptions) List(ctx context.Context, app, cursor string) ([]Subscri
 		return nil, "", err
 	}
 	list, err := s.store.AppSubscriptions(ctx, app, after, Page+1, s.now())
-	if err != nil || len(list) <= Page {
-		return list, "", err
+	if err != nil {
+		return nil, "", err
 	}
-	return list[:Page], strconv.FormatInt(list[Page-1].ID, 10), nil
+	list, next := CutPage(list, func(sub Subscription) string { return Cursor(sub.ID) })
+	return list, next, nil
 }
+
+// CutPage makes a page of a list that was asked for one entry more, so as to
+// know whether there is a next page; next is the cursor of the page's last
+// entry then, and "" otherwise.
+func CutPage[T any](list []T, cursor func(T) string) (page []T, next string) {
+	if len(list) <= Page {
+		return list, ""
+	}
+	return list[:Page], cursor(list[Page-1])
+}
+
+// Cursor writes what ParseCursor reads.
+func Cursor(number int64) string { return strconv.FormatInt(number, 10) }
 
 // ParseCursor reads the number that a list gave as next; "" is the beginning.
 func ParseCursor(cursor string) (int64, error) {

@@ -172,7 +172,7 @@ func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event,
 	if request.URL == "" {
 		return o, status.New(status.FailedPrecondition, "app %q has no %s; set it first", app.Slug, field)
 	}
-	leave, ok := x.enter(app.Slug)
+	leave, ok := x.underWay.Enter(app.Slug)
 	if !ok {
 		x.calls[called{e.Type, outcomeBusy}].Inc()
 		return o, status.New(status.Unavailable, "app %q cannot be opened: %d calls wait for its answer already", app.Slug, maxBusy)
@@ -226,24 +226,6 @@ func (x *Extensions) span(ctx context.Context, app string, kind event.Type) (con
 	return x.o.Tracer.Start(ctx, "app call", trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attribute.String("openkenar.app", app), attribute.String("openkenar.type", string(kind)),
 	))
-}
-
-// enter makes sure that one app's slowness does not hold everything that we
-// have to wait with.
-func (x *Extensions) enter(app string) (leave func(), ok bool) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.busy[app] >= maxBusy {
-		return nil, false
-	}
-	x.busy[app]++
-	return func() {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		if x.busy[app]--; x.busy[app] == 0 {
-			delete(x.busy, app)
-		}
-	}, true
 }
 
 // judge takes an app's answer, or says what is wrong with it; the error is

@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,9 +54,9 @@ type Store interface {
 type Extensions struct {
 	o     Options
 	calls map[called]prometheus.Counter
-
-	mu   sync.Mutex
-	busy map[string]int // calls under way, by app
+	// underWay makes sure that one app's slowness does not hold everything that
+	// we have to wait with.
+	underWay *access.Share
 }
 
 // Options of Extensions.
@@ -86,7 +85,7 @@ func New(o Options) (*Extensions, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Extensions{o: o, calls: newCalls(o.Metrics), busy: map[string]int{}}, nil
+	return &Extensions{o: o, calls: newCalls(o.Metrics), underWay: access.NewShare(maxBusy)}, nil
 }
 
 // Place is where a user is.
