@@ -249,7 +249,7 @@ func (a *Access) CreateApp(ctx context.Context, app App) (App, error) {
 	if err != nil {
 		return App{}, err
 	}
-	a.forget(app.Slug)
+	a.Forget(app.Slug)
 	return a.App(ctx, app.Slug)
 }
 
@@ -297,7 +297,7 @@ func (a *Access) UpdateApp(ctx context.Context, slug string, change func(*App) e
 	if err != nil {
 		return App{}, err
 	}
-	a.forget(slug)
+	a.Forget(slug)
 	a.changed(slug)
 	return a.App(ctx, slug)
 }
@@ -410,7 +410,7 @@ func (a *Access) RotateSecret(ctx context.Context, app string, overlap time.Dura
 	if err != nil {
 		return Secret{}, err
 	}
-	a.forget(app)
+	a.Forget(app)
 	return s, nil
 }
 
@@ -502,9 +502,13 @@ func (a *Access) loadEndpoint(ctx context.Context, slug string) (endpoint, error
 	return e, nil
 }
 
-func (a *Access) forget(app string) {
+// Forget makes what is remembered of an app be read again; of all where app is "".
+func (a *Access) Forget(app string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if app == "" {
+		clear(a.endpoints)
+	}
 	a.changes++
 	delete(a.endpoints, app)
 	clear(a.keysKnown)

@@ -135,7 +135,7 @@ func (a *Access) RevokeKey(ctx context.Context, app, id string) error {
 		}
 		return unknown
 	})
-	a.forget(app)
+	a.Forget(app)
 	return err
 }
 
@@ -204,7 +204,7 @@ func (a *Access) Authenticate(ctx context.Context, text string) (Key, error) {
 		if err := a.store.Write(ctx, func(tx Tx) error { return tx.TouchKey(k.ID, now) }); err != nil {
 			a.log.WarnContext(ctx, "the key's last use was not noted", "key", k.ID, "err", err)
 		}
-		a.forget(k.App) // its copies have the older time
+		a.Forget(k.App) // its copies have the older time
 	}
 	return k, nil
 }

@@ -82,7 +82,9 @@ func (e *Engine) doChores(ctx context.Context) error {
 			return err
 		}
 		for _, app := range apps {
-			e.lane(app).wake()
+			if l := e.ownLane(app); l != nil {
+				l.wake()
+			}
 		}
 		more = again
 	}
@@ -96,7 +98,9 @@ func (e *Engine) retain(ctx context.Context) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for {
-		if err := e.prune(ctx); err != nil && ctx.Err() == nil {
+		if !e.leads() {
+			// Another node sees to it.
+		} else if err := e.prune(ctx); err != nil && ctx.Err() == nil {
 			e.log.ErrorContext(ctx, "the ledger could not be pruned; trying again later", "err", err)
 		}
 		select {

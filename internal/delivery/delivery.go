@@ -11,12 +11,13 @@
 // The files follow the path: engine.go takes what was committed, lane.go
 // queues it, send.go makes the attempt, retry.go judges it, record.go writes
 // the outcome; sends.go shares the sends out, health.go knows whether an
-// endpoint can bear them, gate.go keeps silent what was revoked.
+// endpoint can bear them, gate.go keeps silent what was revoked. Where several
+// nodes share a ledger, slot.go is what this one sends, and node.go keeps its
+// lease of that.
 package delivery
 
 import (
 	"context"
-	"hash/fnv"
 	"strconv"
 	"strings"
 	"time"
@@ -59,19 +60,6 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// Slots is how many slots the deliveries are spread over. A slot is owned by
-// one node at a time.
-const Slots = 256
-
-// Slot returns the slot of an app's order key.
-func Slot(app, key string) int {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(app))
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write([]byte(key))
-	return int(h.Sum32() % Slots)
-}
-
 // Delivery is a pending delivery as the engine holds it.
 type Delivery struct {
 	ID       ID
@@ -89,13 +77,14 @@ type Delivery struct {
 // Outcome is what became of one delivery at one moment: an attempt and its
 // result, or the decision not to make one (Attempt is nil).
 type Outcome struct {
-	ID      ID
-	State   State
-	Reason  string
-	Retry   int
-	NextAt  time.Time // when State is Pending
-	Why     string    // why the next attempt will be made
-	Attempt *Attempt
+	ID       ID
+	State    State
+	Reason   string
+	Attempts int // made before, as far as the sender knew
+	Retry    int
+	NextAt   time.Time // when State is Pending
+	Why      string    // why the next attempt will be made
+	Attempt  *Attempt
 }
 
 // Attempt is one entry of the log.

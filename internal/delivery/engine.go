@@ -46,7 +46,16 @@ type Engine struct {
 
 	mu    sync.Mutex
 	lanes map[string]*lane
+	slots [Slots]bool // whose apps it sends to
 	held  atomic.Int64
+	// Of an engine that shares its ledger: it sends until then, and sending is
+	// the context of that.
+	shared   bool
+	until    atomic.Pointer[time.Time] // nil: for ever
+	fuse     *time.Timer
+	sending  context.Context
+	breakOff context.CancelFunc
+
 	sends sends
 	gate  *gate
 
@@ -63,6 +72,7 @@ type Options struct {
 	Client    *webhook.Client
 	Now       func() time.Time      // the platform's clock; default time.Now
 	Retention time.Duration         // how long what is finished is kept; 0: for ever
+	Shared    bool                  // the ledger is others' too: nothing is sent before a Node says what
 	Log       *slog.Logger          // default: discard
 	Tracer    trace.Tracer          // of attempts; default: none
 	Metrics   prometheus.Registerer // default: none are shown
@@ -74,7 +84,7 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("delivery: Store, Endpoints and Client are needed")
 	}
 	e := &Engine{
-		store: o.Store, endpoints: o.Endpoints, client: o.Client, now: o.Now, retention: o.Retention, log: o.Log, tracer: o.Tracer,
+		store: o.Store, endpoints: o.Endpoints, client: o.Client, now: o.Now, retention: o.Retention, shared: o.Shared, log: o.Log, tracer: o.Tracer,
 		lanes: map[string]*lane{}, gate: newGate(), outcomes: make(chan result, outcomesWaiting), work: make(chan struct{}, 1),
 	}
 	if e.now == nil {
@@ -91,25 +101,17 @@ func New(o Options) (*Engine, error) {
 // engine lives until Stop, also when ctx ends before that.
 func (e *Engine) Start(ctx context.Context) error {
 	e.ctx, e.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	apps, err := e.store.Waiting(ctx)
-	if err != nil {
-		return fmt.Errorf("find the apps with pending deliveries: %w", err)
-	}
-	failing, err := e.store.Failing(ctx)
-	if err != nil {
-		return fmt.Errorf("find the apps whose endpoints fail: %w", err)
-	}
-	for _, known := range failing {
-		e.lane(known.App).health.resume(known, e.now())
+	e.sending, e.breakOff = context.WithCancel(e.ctx)
+	if e.shared {
+		e.until.Store(&time.Time{})
+	} else if err := e.Assign(ctx, allSlots()); err != nil {
+		return err
 	}
 	e.worker.Go(func() { e.chore(e.ctx) })
 	if e.retention > 0 {
 		e.worker.Go(func() { e.retain(e.ctx) })
 	}
 	e.recorder.Go(func() { e.record(context.WithoutCancel(ctx)) })
-	for _, app := range apps {
-		e.lane(app).wake()
-	}
 	return nil
 }
 
@@ -120,6 +122,9 @@ func (e *Engine) Stop(ctx context.Context) error {
 		return nil
 	}
 	e.mu.Lock()
+	if e.fuse != nil {
+		e.fuse.Stop()
+	}
 	for _, l := range e.lanes {
 		l.mu.Lock()
 		if l.timer != nil {
@@ -156,10 +161,21 @@ func (e *Engine) lane(app string) *lane {
 	defer e.mu.Unlock()
 	l, ok := e.lanes[app]
 	if !ok {
-		l = &lane{engine: e, app: app, health: newHealth(e, app), waiting: map[string][]Delivery{}, held: map[ID]int{}, again: map[ID]struct{}{}}
+		l = &lane{
+			engine: e, app: app, health: newHealth(e, app), waiting: map[string][]Delivery{}, held: map[ID]int{}, again: map[ID]struct{}{},
+			behind: e.shared, // others may have written some before
+		}
 		e.lanes[app] = l
 	}
 	return l
+}
+
+// ownLane returns the lane of an app that is this engine's to send to, or nil.
+func (e *Engine) ownLane(app string) *lane {
+	if !e.owns(app) {
+		return nil
+	}
+	return e.lane(app)
 }
 
 // Accept takes deliveries that were just committed, in the order of the
@@ -169,7 +185,9 @@ func (e *Engine) Accept(deliveries []Delivery) {
 		return
 	}
 	for _, d := range deliveries {
-		e.lane(d.ID.App).offer(d)
+		if l := e.ownLane(d.ID.App); l != nil {
+			l.offer(d)
+		}
 	}
 }
 
@@ -179,9 +197,10 @@ func (e *Engine) Wake(app string) {
 	if e.ctx == nil || e.stopping() {
 		return
 	}
-	l := e.lane(app)
-	l.health.changed()
-	l.wake()
+	if l := e.ownLane(app); l != nil {
+		l.health.changed()
+		l.wake()
+	}
 }
 
 // Revoke silences everything that rests on a grant. When it returns, nothing
@@ -189,6 +208,11 @@ func (e *Engine) Wake(app string) {
 // canceled behind the answer.
 func (e *Engine) Revoke(ctx context.Context, grant int64) error {
 	defer e.chores()
+	return e.Silence(ctx, grant)
+}
+
+// Silence is Revoke where somebody else sees to what is queued.
+func (e *Engine) Silence(ctx context.Context, grant int64) error {
 	return e.gate.close(ctx, grant, ReasonRevoked, time.Now())
 }
 

@@ -40,6 +40,7 @@ type lane struct {
 	sending int
 
 	behind  bool
+	closed  bool // the app is no longer this engine's to send to
 	filling bool
 	again   map[ID]struct{} // held, and put back in the ledger since
 	parked  bool            // the app may not be called now
@@ -60,7 +61,7 @@ func (l *lane) offer(d Delivery) {
 	if _, held := l.held[d.ID]; held {
 		return // it was read from the ledger between the commit and now
 	}
-	if l.behind || l.filling || l.parked || l.room() == 0 {
+	if l.behind || l.filling || l.parked || l.closed || l.room() == 0 {
 		l.behind = true
 		l.fill()
 		return
@@ -69,13 +70,33 @@ func (l *lane) offer(d Delivery) {
 	l.dispatch()
 }
 
+// see takes note that the ledger has new deliveries.
+func (l *lane) see() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.behind = true
+	l.fill()
+}
+
+// close ends the lane: nothing more is sent but what is under way.
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.park(hold{})
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.tellIdle()
+}
+
 // wake looks at the ledger again: a time has come, a delivery was put back, or
 // the app may be called again.
 func (l *lane) wake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wakes++
-	l.parked, l.behind, l.wakeAt = false, true, time.Time{}
+	l.parked, l.behind, l.wakeAt = l.closed, true, time.Time{}
 	l.fill()
 }
 
@@ -127,7 +148,7 @@ func (l *lane) begin() bool {
 
 // mayStart says whether one more send may begin now; it then counts as begun.
 func (l *lane) mayStart() bool {
-	return len(l.ready) > 0 && !l.parked && !l.engine.stopping() && l.sending < l.health.most() && l.engine.sends.take(l, l.sending)
+	return len(l.ready) > 0 && !l.parked && !l.closed && !l.engine.stopping() && l.sending < l.health.most() && l.engine.sends.take(l, l.sending)
 }
 
 func (l *lane) pop() Delivery {
@@ -159,11 +180,11 @@ func (l *lane) send(d Delivery, wakes int) {
 		case out == nil:
 			l.drop(d)
 			l.park(hold)
-			if l.wakes != wakes { // woken since the app was found to be on hold
+			if l.wakes != wakes && !l.closed { // woken since the app was found to be on hold
 				l.parked = false
 				l.fill()
 			}
-		case hold.back && l.parked: // those that were not let in beside the probe
+		case hold.back && l.parked && !l.closed: // those that were not let in beside the probe
 			l.parked = false
 			l.fill()
 		}
@@ -241,7 +262,7 @@ func (l *lane) fill() {
 }
 
 func (l *lane) wantsFill() bool {
-	return l.behind && !l.parked && !l.engine.stopping() && len(l.held) <= fillBelow && l.room() > 0
+	return l.behind && !l.parked && !l.closed && !l.engine.stopping() && !l.engine.lapsed() && len(l.held) <= fillBelow && l.room() > 0
 }
 
 // read takes due deliveries from the ledger until the lane is full or up to
@@ -265,7 +286,7 @@ func (l *lane) read() {
 			}
 			break
 		}
-		if l.parked { // meanwhile: what was read may be out of date when it wakes
+		if l.parked || l.closed { // meanwhile: what was read may be out of date when it wakes
 			l.behind = true
 			break
 		}
@@ -316,7 +337,7 @@ func (l *lane) look(ctx context.Context, limit int) (due []Delivery, next time.T
 
 // tellIdle answers those who wait for the lane to have nothing to do now.
 func (l *lane) tellIdle() {
-	if len(l.held) > 0 || l.filling || l.sending > 0 || l.behind && !l.parked {
+	if len(l.held) > 0 || l.filling || l.sending > 0 || l.behind && !l.parked && !l.closed {
 		return
 	}
 	for _, c := range l.idle {

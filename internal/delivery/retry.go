@@ -40,7 +40,7 @@ func judge(d Delivery, r webhook.Result, end time.Time) Outcome {
 		Error:    r.Error,
 		Why:      d.Why,
 	}
-	out := Outcome{ID: d.ID, Retry: d.Retry, Attempt: a}
+	out := Outcome{ID: d.ID, Attempts: d.Attempts, Retry: d.Retry, Attempt: a}
 	switch {
 	case r.Reason == webhook.OK:
 		out.State = Delivered

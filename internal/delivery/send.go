@@ -26,7 +26,10 @@ type hold struct {
 // attempt sends one delivery and returns its outcome. It returns nil when
 // nothing was attempted and the delivery stays as it is in the ledger.
 func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
-	ctx := e.ctx
+	ctx := e.life()
+	if e.lapsed() {
+		return nil, hold{}
+	}
 	if d.Revoked {
 		return canceled(d, ReasonRevoked), hold{}
 	}
@@ -56,7 +59,7 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 	refusal = e.gate.leave(pass, d)
 	back := h.left(e.ctx, entered, result, e.now())
 	if result.Reason == webhook.Canceled && refusal == "" {
-		// The engine is stopping. Failure policy: leave it pending; it is sent
+		// The engine is stopping, or has no lease. Failure policy: leave it pending; it is sent
 		// again with the same webhook-id, which the contract allows.
 		e.tell(ctx, d, result, Outcome{State: Pending})
 		return nil, hold{}
@@ -113,7 +116,7 @@ func (e *Engine) tell(ctx context.Context, d Delivery, r webhook.Result, out Out
 }
 
 func canceled(d Delivery, reason string) *Outcome {
-	return &Outcome{ID: d.ID, State: Canceled, Reason: reason, Retry: d.Retry}
+	return &Outcome{ID: d.ID, State: Canceled, Reason: reason, Attempts: d.Attempts, Retry: d.Retry}
 }
 
 // Test makes one call to an app's event URL outside the ledger and returns

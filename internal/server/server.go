@@ -94,6 +94,7 @@ type Server struct {
 	keyring  *access.Keyring
 	store    *store.Store
 	engine   *delivery.Engine
+	node     *delivery.Node // nil: the ledger is this server's alone
 	access   *access.Access
 	quotas   *access.Quotas // nil in dev mode
 	market   *market.Market
@@ -230,13 +231,14 @@ func (s *Server) wire() error {
 		return err
 	}
 	s.engine, err = delivery.New(delivery.Options{
-		Store: s.store, Endpoints: s.access, Client: client, Now: s.clock.Now, Retention: s.o.Retention, Log: s.log,
-		Tracer: s.tracer, Metrics: s.registry,
+		Store: s.store, Endpoints: s.access, Client: client, Now: s.clock.Now, Retention: s.o.Retention,
+		Shared: s.store.Shared(), Log: s.log, Tracer: s.tracer, Metrics: s.registry,
 	})
 	if err != nil {
 		return err
 	}
 	s.store.OnCommit(s.engine.Accept)
+	s.store.OnAppear(s.engine.Look)
 	log, err := delivery.NewLog(s.store, s.engine)
 	if err != nil {
 		return err
@@ -265,6 +267,15 @@ func (s *Server) wire() error {
 		return err
 	}
 	s.store.OnFeed(s.chat.Feed().Grown)
+	if s.store.Shared() {
+		s.node, err = delivery.NewNode(delivery.NodeOptions{
+			Members: s.store, Engine: s.engine, Name: nodeName(s.o), Version: s.o.Version, Log: s.log,
+			AppChanged: s.access.Forget, FeedGrown: s.chat.Feed().Grown,
+		})
+		if err != nil {
+			return err
+		}
+	}
 	extensions, err := extension.New(extension.Options{
 		Store: s.store, Access: s.access, Chat: s.chat, Client: client, Guard: guard, Home: s.publicURL, Now: s.clock.Now, Log: s.log,
 		Tracer: s.tracer, Metrics: s.registry,
@@ -309,6 +320,19 @@ func (s *Server) wire() error {
 	}
 	s.handler = s.faces(open, host, authorizer.Handler())
 	return nil
+}
+
+// nodeName is what this server is called among those that share its database:
+// the machine and its data directory.
+func nodeName(o Options) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "localhost"
+	}
+	if path, err := filepath.Abs(o.Data); err == nil {
+		return host + ":" + path
+	}
+	return host + ":" + o.Data
 }
 
 // egressPath is where apps read which addresses we call from.
@@ -371,7 +395,15 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	if err := s.engine.Start(ctx); err != nil {
 		return errors.Join(err, s.listener.Close())
 	}
+	if s.node != nil {
+		s.onStop("node", s.node.Stop)
+	}
 	s.onStop("engine", s.engine.Stop)
+	if s.node != nil {
+		if err := s.node.Start(ctx); err != nil {
+			return errors.Join(err, s.listener.Close())
+		}
+	}
 	s.audits.start(ctx)
 	s.onStop("audits", func(context.Context) error { s.audits.stop(); return nil })
 	s.media.Start(ctx)

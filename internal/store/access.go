@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/wire"
 )
 
@@ -89,6 +90,9 @@ func (tx *Tx) UpdateApp(a access.App) error {
 	if err != nil {
 		return err
 	}
+	if err := tx.change(delivery.AppChanged, a.Slug); err != nil {
+		return err
+	}
 	return tx.run(`UPDATE apps SET settings = $2, sealed_key = $3, updated_at = $4 WHERE slug = $1`,
 		a.Slug, text, a.SealedKey, micros(a.UpdatedAt))
 }
@@ -155,7 +159,10 @@ func (tx *Tx) InsertKey(k access.Key) error {
 func (tx *Tx) RevokeKey(app string, id int64, now time.Time) (found bool, err error) {
 	n, err := tx.exec(`UPDATE api_keys SET revoked_at = CASE WHEN revoked_at = 0 THEN $3 ELSE revoked_at END
 		WHERE app = $1 AND id = $2`, app, id, micros(now))
-	return n > 0, err
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, tx.change(delivery.AppChanged, app)
 }
 
 // TouchKey notes when a key was last used.
@@ -165,6 +172,9 @@ func (tx *Tx) TouchKey(id int64, now time.Time) error {
 
 // InsertSecret stores a signing secret.
 func (tx *Tx) InsertSecret(s access.Secret) error {
+	if err := tx.change(delivery.AppChanged, s.App); err != nil {
+		return err
+	}
 	return tx.run(`INSERT INTO signing_secrets (id, app, sealed, created_at, ends_at) VALUES ($1, $2, $3, $4, $5)`,
 		s.ID, s.App, s.Sealed, micros(s.CreatedAt), micros(s.EndsAt))
 }
@@ -272,5 +282,8 @@ func (tx *Tx) UpdateGrant(g access.Grant) error {
 
 // RevokeGrant ends a grant, and with it everything that rests on it.
 func (tx *Tx) RevokeGrant(id int64, now time.Time) error {
+	if err := tx.changeID(delivery.GrantRevoked, id); err != nil {
+		return err
+	}
 	return tx.run(`UPDATE grants SET revoked_at = $2 WHERE id = $1 AND revoked_at = 0`, id, micros(now))
 }

@@ -40,7 +40,7 @@ var (
 		types:   []string{"BIGINT", "TEXT", "BIGINT"},
 		before:  `WITH outcomes (event, of_app, finished) AS (VALUES `,
 		after: `) UPDATE deliveries SET state = 'delivered', reason = '', attempts = attempts + 1, next_at = 0, why = '', finished_at = outcomes.finished
-			FROM outcomes WHERE event_id = outcomes.event AND app = outcomes.of_app AND state IN ('pending', 'canceled') RETURNING event_id, app, attempts`,
+			FROM outcomes WHERE event_id = outcomes.event AND app = outcomes.of_app AND state IN ('pending', 'canceled', 'exhausted') RETURNING event_id, app, attempts`,
 	}
 )
 

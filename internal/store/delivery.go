@@ -49,7 +49,7 @@ func (s *Store) Due(ctx context.Context, app string, now time.Time, limit int) (
 		`SELECT d.event_id, d.app, d.grant_id, d.metadata, d.attempts, d.retry, d.why, d.next_at,
 			e.type, e.order_key, e.payload, coalesce(g.revoked_at, 0)
 		FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN grants g ON g.id = d.grant_id
-		WHERE d.app = $1 AND d.state = 'pending' AND d.next_at <= $2
+		WHERE d.app = $1 AND d.state = 'pending' AND d.next_at <= `+s.dialect.due+`
 		ORDER BY d.next_at, d.event_id LIMIT $3`, app, micros(now), limit)
 }
 
@@ -143,14 +143,16 @@ func (tx *Tx) record(o delivery.Outcome) (ended bool, err error) {
 	if o.State == delivery.Pending {
 		finished = 0
 	}
-	// What was canceled while it was being sent stays canceled, unless it was
-	// in fact delivered. Attempts are numbered by the ledger itself, so that no
+	// What has ended while it was being sent stays ended, unless it was in fact
+	// delivered; and where somebody else has attempted it meanwhile, because this
+	// node was taken for dead, it is they who go on with it. Attempts are numbered by the ledger itself, so that no
 	// outcome can stand in the way of those that share its transaction.
 	n := 0
 	ok, err := row(tx.ctx, tx, `UPDATE deliveries SET state = $3, reason = $4, attempts = attempts + $5, retry = $6, next_at = $7,
 			why = $8, finished_at = $9
-		WHERE event_id = $1 AND app = $2 AND (state = 'pending' OR state = 'canceled' AND $3 = 'delivered') RETURNING attempts`,
-		[]any{o.ID.Event, o.ID.App, string(o.State), legible(o.Reason), made, o.Retry, micros(o.NextAt), o.Why, finished}, &n)
+		WHERE event_id = $1 AND app = $2 AND (state = 'pending' AND attempts = $10
+			OR state IN ('pending', 'canceled', 'exhausted') AND $3 = 'delivered') RETURNING attempts`,
+		[]any{o.ID.Event, o.ID.App, string(o.State), legible(o.Reason), made, o.Retry, micros(o.NextAt), o.Why, finished, o.Attempts}, &n)
 	ended = ok && o.State != delivery.Pending
 	if err != nil || made == 0 {
 		return ended, err
@@ -360,6 +362,9 @@ const sendable = ` d.state <> 'skipped'
 func (tx *Tx) putBack(id delivery.ID, why string, now time.Time) (bool, error) {
 	n, err := tx.exec(`UPDATE deliveries AS d SET state = 'pending', reason = '', retry = 0, next_at = $3, why = $4, finished_at = 0
 		WHERE d.event_id = $1 AND d.app = $2 AND`+sendable, id.Event, id.App, micros(now), why)
+	if n > 0 {
+		tx.wake(id.App)
+	}
 	return n > 0, err
 }
 

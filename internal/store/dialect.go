@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
@@ -24,19 +25,24 @@ type dialect struct {
 	// embedded: the ledger belongs to the server alone, which migrates it itself.
 	embedded bool
 	outdated string // what to do about a schema that is too old
-	begin    string // starts a transaction that will write
-	// transaction names the one that is under way, and outcome says what became
-	// of it; empty where a COMMIT cannot lose its answer.
-	transaction, outcome string
+	// begin starts a transaction that will write, when its turn has come.
+	begin func(context.Context, *Store) (turn, error)
+	// end is the last statement of a transaction, which it names; outcome says
+	// what became of that. Nil and empty where a COMMIT cannot lose its answer.
+	end     func(*Tx) (transaction string, err error)
+	outcome string
 	// replan forgets plans, which were made for a smaller ledger; may be empty.
 	replan string
 	// exclusive: no other process writes to the ledger.
 	exclusive bool
+	// due is the moment up to which deliveries are due, $2 on the clock of the
+	// node that asks.
+	due string
 	// parameter is the nth parameter of a statement with very many, of a type
 	// where the statement does not tell it.
 	parameter func(n int, typ string) string
-	// claim makes a connection the writer's, and the only one.
-	claim func(ctx context.Context, c *sql.Conn, ledger string) error
+	// claim makes a connection fit for a writer.
+	claim func(ctx context.Context, c *sql.Conn) error
 	state func(*sql.Conn) state
 	// storage says whether an error is one of the storage (a full disk, say) and
 	// not of the statement.
@@ -62,6 +68,7 @@ type site struct {
 	lock       *os.File // keeps others off that
 	openWriter func() (*sql.DB, error)
 	openReader func() (*sql.DB, error)
+	listener   func(context.Context) (*pgx.Conn, error) // where several nodes write
 }
 
 // siteOf returns where the options say.

@@ -135,7 +135,7 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 		if v.State == delivery.Pending {
 			tx.fresh = append(tx.fresh, delivery.Delivery{
 				ID: delivery.ID{Event: e.ID, App: v.App}, Type: string(e.Type), Key: e.Key, Grant: v.Grant, Why: delivery.WhyFirst,
-				NextAt: moment(micros(e.At)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
+				NextAt: moment(tx.store.dueAt(e)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
 			})
 		}
 	}
@@ -147,13 +147,22 @@ func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) {
 	tx.add(eventRows, e.ID, string(e.Type), e.Key, text(e.Payload), micros(e.At), deliveries, skips)
 }
 
+// dueAt is when a new event's deliveries are due. Where several nodes write, ids
+// alone tell what came first: clocks differ.
+func (s *Store) dueAt(e event.Event) int64 {
+	if s.dialect.exclusive {
+		return micros(e.At)
+	}
+	return e.ID >> idShift
+}
+
 func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) {
-	next, why, finished := micros(e.At), delivery.WhyFirst, int64(0)
+	next, why, finished := tx.store.dueAt(e), delivery.WhyFirst, int64(0)
 	if v.State == delivery.Skipped {
 		next, why, finished = 0, "", micros(e.At)
 	}
 	tx.add(deliveryRows,
-		e.ID, v.App, delivery.Slot(v.App, e.Key), v.Grant, text(v.Metadata), string(v.State), v.Reason, next, why, finished)
+		e.ID, v.App, delivery.Slot(v.App), v.Grant, text(v.Metadata), string(v.State), v.Reason, next, why, finished)
 }
 
 // RecordCall implements extension.Store. A call is never pending beyond its
@@ -162,11 +171,13 @@ func (s *Store) RecordCall(ctx context.Context, e event.Event, o delivery.Outcom
 	err = s.write(ctx, func(tx *Tx) error {
 		e, o := e, o
 		if o.ID.Event != 0 { // unless it was erased while it was repeated
-			n, err := tx.exec(`UPDATE deliveries SET state = 'pending' WHERE event_id = $1 AND app = $2
-				AND EXISTS (SELECT 1 FROM events WHERE id = $1 AND payload IS NOT NULL)`, o.ID.Event, o.ID.App)
-			if id = o.ID; err != nil || n == 0 {
+			ok, err := row(tx.ctx, tx, `UPDATE deliveries SET state = 'pending' WHERE event_id = $1 AND app = $2
+				AND EXISTS (SELECT 1 FROM events WHERE id = $1 AND payload IS NOT NULL) RETURNING attempts`,
+				[]any{o.ID.Event, o.ID.App}, &o.Attempts)
+			if id = o.ID; err != nil || !ok {
 				return err
 			}
+			tx.writes++
 			_, err = tx.record(o)
 			return err
 		}

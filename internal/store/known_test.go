@@ -60,7 +60,7 @@ func TestEffectsAreFound(t *testing.T) {
 
 func tablesOfMigrations(t *testing.T) (tables []string) {
 	t.Helper()
-	files, err := filepath.Glob("migrations/sqlite/*.sql")
+	files, err := filepath.Glob("migrations/*/*.sql")
 	if err != nil {
 		t.Fatal(err)
 	}

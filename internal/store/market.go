@@ -218,6 +218,9 @@ func (tx *Tx) eraseEvent(id int64, now time.Time) error {
 		return err
 	}
 	tx.ended[delivery.Canceled] += int(n)
+	if err := tx.changeID(delivery.EventErased, id); err != nil {
+		return err
+	}
 	return tx.run(`UPDATE attempts SET answer = NULL WHERE event_id = $1`, id)
 }
 

@@ -19,19 +19,20 @@ import (
 	"github.com/pressly/goose/v3/lock"
 )
 
-// The transactions are READ COMMITTED, which is the default but may have been
-// changed: a statement that waited for a row looks at it again, so guards and
-// the lock of a counter decide. A snapshot of the whole transaction would make
-// every second writer of a counter fail instead.
+// The transactions are READ COMMITTED: one begins by waiting for its turn, and
+// what it reads then is what those before it have committed. A snapshot of the
+// whole transaction would be from before the wait.
 var postgres = dialect{
-	folder:      "migrations/postgres",
-	goose:       goose.DialectPostgres,
-	locker:      lock.NewPostgresSessionLocker,
-	outdated:    `run "openkenar migrate"`,
-	begin:       "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
-	transaction: `SELECT CAST(pg_current_xact_id() AS TEXT)`,
-	replan:      "DISCARD PLANS",
-	outcome:     `SELECT coalesce(pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), 'forgotten')`,
+	folder:   "migrations/postgres",
+	goose:    goose.DialectPostgres,
+	locker:   lock.NewPostgresSessionLocker,
+	outdated: `run "openkenar migrate"`,
+	begin:    takeTurn,
+	end:      endTurn,
+	// What was accepted is due, whatever the clock of the node that accepted it.
+	due:     fmt.Sprintf("greatest(CAST($2 AS BIGINT), (SELECT last_value >> %d FROM ids))", idShift),
+	replan:  "DISCARD PLANS",
+	outcome: `SELECT coalesce(pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), 'forgotten')`,
 	parameter: func(n int, typ string) string {
 		if typ != "" {
 			typ = "::" + typ
@@ -62,8 +63,10 @@ var (
 		"jit": "off", "max_parallel_workers_per_gather": "0",
 		// A machine that vanishes holds its locks this long at most.
 		"tcp_keepalives_idle": "15", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3",
-		"idle_in_transaction_session_timeout": "60s",
+		// A node that stands still in the middle of its turn has had it.
+		"idle_in_transaction_session_timeout": "5s",
 	}
+	writerSettings = map[string]string{"lock_timeout": turnPatience}
 	readerSettings = map[string]string{"default_transaction_read_only": "on", "statement_timeout": "60s"}
 )
 
@@ -84,8 +87,13 @@ func postgresSite(o Options) (site, error) {
 	return site{
 		dialect:    postgres,
 		name:       fmt.Sprintf("database %s at %s", config.Database, net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))),
-		openWriter: func() (*sql.DB, error) { return openPostgres(config, nil), nil },
+		openWriter: func() (*sql.DB, error) { return openPostgres(config, writerSettings), nil },
 		openReader: func() (*sql.DB, error) { return openPostgres(config, readerSettings), nil },
+		listener: func(ctx context.Context) (*pgx.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+			defer cancel()
+			return pgx.ConnectConfig(ctx, config.Copy())
+		},
 	}, nil
 }
 
@@ -123,34 +131,11 @@ func openPostgres(config *pgx.ConnConfig, more map[string]string) *sql.DB {
 	return stdlib.OpenDB(*config)
 }
 
-const (
-	// writerLock is the advisory lock of the one writer of a schema. Where many
-	// nodes write, each takes one of its own, numbered.
-	writerLock = 0x6f6b6e72 // "oknr"
-	// A writer that was killed holds it until its last statement has ended.
-	writerPatience = "3s"
-)
-
-// claimPostgres takes the lock of the writer on its own connection: who loses
-// the lock has lost the connection too, and can write nothing.
-func claimPostgres(ctx context.Context, c *sql.Conn, ledger string) error {
-	for _, q := range []string{
-		`SET lock_timeout = '` + writerPatience + `'`,
-		fmt.Sprintf(`SELECT pg_advisory_lock(%d, hashtext(current_schema()))`, writerLock),
-		`RESET lock_timeout`,
-		// What is answered is on disk, whatever the database is set to; a
-		// setting that asks for more stays.
-		`SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`,
-	} {
-		_, err := c.ExecContext(ctx, q)
-		if hasCode(err, lockNotAvailable) {
-			return fmt.Errorf("another openkenar runs on this %s: stop it, or choose another --database", ledger)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// claimPostgres makes sure that what is answered is on disk, whatever the
+// database is set to; a setting that asks for more stays.
+func claimPostgres(ctx context.Context, c *sql.Conn) error {
+	_, err := c.ExecContext(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`)
+	return err
 }
 
 // statePostgres knows what COMMIT does not tell: of a transaction in which a
@@ -173,7 +158,6 @@ func statePostgres(c *sql.Conn) state {
 // Codes of errors.
 const (
 	undefinedTable    = "42P01"
-	lockNotAvailable  = "55P03"
 	futureTransaction = "22023" // for pg_xact_status: this database has not had it
 )
 

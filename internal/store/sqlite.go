@@ -22,15 +22,18 @@ const (
 )
 
 var sqlite = dialect{
-	folder:    "migrations/sqlite",
-	goose:     goose.DialectSQLite3,
-	embedded:  true,
-	outdated:  "start the server of this version once",
-	begin:     "BEGIN IMMEDIATE",
+	folder:   "migrations/sqlite",
+	goose:    goose.DialectSQLite3,
+	embedded: true,
+	outdated: "start the server of this version once",
+	begin: func(ctx context.Context, s *Store) (turn, error) {
+		return turn{last: s.lastID, member: true}, s.control(ctx, "BEGIN IMMEDIATE")
+	},
 	exclusive: true, // by the lock on the data directory
+	due:       "$2",
 	// SQLite takes "$1" for a name, and looks names up one after another.
 	parameter: func(int, string) string { return "?" },
-	claim:     func(context.Context, *sql.Conn, string) error { return nil },
+	claim:     func(context.Context, *sql.Conn) error { return nil },
 	state:     func(*sql.Conn) state { return whole },
 	storage: func(err error) bool {
 		e, ok := errors.AsType[*sqlite3.Error](err)

@@ -1,7 +1,9 @@
 // Package store is the ledger: all SQL of the project, hand-written, over
 // database/sql, on SQLite or PostgreSQL. What it has committed is on disk.
 //
-// There is one writer and many readers. The writer takes every write that
+// There is one writer and many readers. Where several nodes share a ledger each
+// has a writer, and these take turns (node.go): what a transaction has read does
+// not change under it. The writer takes every write that
 // waits, runs them one after another in one transaction, commits once, and
 // then answers all of them (group commit). A write that fails after it has
 // written something spoils its transaction; then every write of the group runs
@@ -19,6 +21,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -62,6 +65,10 @@ type Store struct {
 	commits uint64 // on its connection
 	known   known
 	lastID  int64
+	alone   bool // no other node lived at the last turn
+
+	// Of this process among those that share the ledger; 0: none.
+	node, session atomic.Int64
 
 	queue     chan *write
 	stop      chan struct{}
@@ -69,6 +76,7 @@ type Store struct {
 	writer    sync.WaitGroup
 	closing   sync.Once
 	committed func([]delivery.Delivery)
+	appeared  func(apps []string)
 	fed       func()
 }
 
@@ -78,7 +86,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{
 		readOnly: o.ReadOnly, now: o.Now, log: o.Log, metrics: newMetrics(o.Metrics),
 		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}),
-		committed: func([]delivery.Delivery) {}, fed: func() {},
+		committed: func([]delivery.Delivery) {}, appeared: func([]string) {}, fed: func() {},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -94,6 +102,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if s.site, err = siteOf(o); err != nil {
 		return nil, err
 	}
+	s.alone = s.dialect.exclusive
 	if o.ReadOnly {
 		return s, s.openReaders(ctx)
 	}
@@ -129,7 +138,7 @@ func (s *Store) openReaders(ctx context.Context) (err error) {
 	return nil
 }
 
-// connect gives the writer a connection that no other writer has, and with it
+// connect gives the writer a connection, and with it
 // ids above every one in the ledger.
 func (s *Store) connect(ctx context.Context) error {
 	if err := s.disconnect(); err != nil {
@@ -139,7 +148,7 @@ func (s *Store) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.dialect.claim(ctx, conn, s.name); err != nil {
+	if err := s.dialect.claim(ctx, conn); err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	s.writing, s.written, s.bulks, s.commits = conn, map[string]*written{}, map[bulkSize]*written{}, 0
@@ -171,6 +180,11 @@ func (s *Store) disconnect() (err error) {
 // ledger, right after they are on disk. It must not block. Set it before the
 // first write.
 func (s *Store) OnCommit(f func([]delivery.Delivery)) { s.committed = f }
+
+// OnAppear sets what is told instead where other nodes write too: only which
+// apps have new ones, nil for any, because what others wrote before may have to
+// be sent before. It must not block. Set it before the first write.
+func (s *Store) OnAppear(f func(apps []string)) { s.appeared = f }
 
 // Close ends the writer once it has answered the group that it works on, and
 // closes the ledger. Writes that still wait fail, with nothing of them done.

@@ -23,20 +23,34 @@ const (
 
 // write is one caller's part of a group.
 type write struct {
-	run  func(*Tx) error
-	err  error
-	done chan struct{}
+	run     func(*Tx) error
+	lateToo bool  // also while this node is taken for dead
+	change  int64 // the last change that it made; 0: none
+	err     error
+	done    chan struct{}
 }
 
 // write runs f in a transaction and returns once it is on disk, or once it is
 // certain that nothing of it is. f may run twice and must then do the same
 // again. When ctx ends while the write waits its turn, it is still carried out
 // and its outcome returned: a caller always knows.
+//
+// What ends something that other nodes remember is answered once they have
+// heard of it.
 func (s *Store) write(ctx context.Context, f func(*Tx) error) error {
+	w := &write{run: f}
+	if err := s.submit(ctx, w); err != nil || w.change == 0 {
+		return err
+	}
+	return s.agreed(ctx, w.change)
+}
+
+// submit has a write carried out and waits for it.
+func (s *Store) submit(ctx context.Context, w *write) error {
 	if s.readOnly {
 		return errors.New("the ledger is open for reading only")
 	}
-	w := &write{run: f, done: make(chan struct{})}
+	w.done = make(chan struct{})
 	select {
 	case s.queue <- w:
 	case <-ctx.Done():
@@ -106,25 +120,35 @@ func (s *Store) finish(group []*write, err error) {
 
 // commit runs a group in one transaction.
 func (s *Store) commit(ctx context.Context, group []*write) error {
-	tx := &Tx{store: s, ctx: ctx, gathered: map[*bulkKind][]any{}, ended: map[delivery.State]int{}}
-	if !s.dialect.exclusive {
-		s.known.forgetAll()
-	}
-	if err := s.begin(ctx); err != nil {
+	now, err := s.begin(ctx)
+	if err != nil {
+		s.rollback(ctx)
 		return unavailable("begin", err)
 	}
+	if now.last != s.lastID { // others have written since
+		s.known.forgetAll()
+		s.lastID = max(s.lastID, now.last)
+	}
+	tx := &Tx{store: s, ctx: ctx, others: now.others, gathered: map[*bulkKind][]any{}, ended: map[delivery.State]int{}}
 	for _, w := range group {
-		before := tx.writes
-		w.err = guarded(w.run, tx)
+		if !now.member && tx.joined == 0 && !w.lateToo {
+			w.err = errAway()
+			continue
+		}
+		before, changes := tx.writes, tx.changes
+		w.err, w.change = guarded(w.run, tx), 0
+		if tx.changes > changes && now.others > 0 {
+			w.change = s.lastID
+		}
 		if tx.broken == nil && (w.err == nil || tx.writes == before && status.KindOf(w.err) != status.Internal) {
 			continue
 		}
 		return s.abandon(ctx, group, tx.failure(w.err))
 	}
 	transaction := ""
-	err := tx.finish()
-	if err == nil && tx.writes > 0 && s.dialect.transaction != "" {
-		_, err = row(ctx, tx, s.dialect.transaction, nil, &transaction)
+	err = tx.finish()
+	if err == nil && tx.writes > 0 && s.dialect.end != nil {
+		transaction, err = s.dialect.end(tx)
 	}
 	if err == nil && s.connection() == failed {
 		err = errors.New("a statement failed, and its write did not say so")
@@ -146,14 +170,38 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 	s.metrics.commit.Observe(time.Since(start).Seconds())
 	s.metrics.writes.Observe(float64(len(group)))
 	s.metrics.committed(tx)
-	if len(tx.fresh) > 0 {
-		s.committed(tx.fresh)
+	if tx.joined != 0 {
+		s.node.Store(tx.joined)
 	}
+	s.tell(tx)
 	if len(tx.published) > 0 {
 		s.fed()
 	}
 	s.replan(ctx)
 	return nil
+}
+
+// tell tells of the new deliveries. They are handed over only where no other
+// node can have written one that comes before; the last word of those that have
+// gone may not have been heard.
+func (s *Store) tell(tx *Tx) {
+	before := s.alone
+	s.alone = s.dialect.exclusive || tx.others == 0 && s.node.Load() != 0
+	switch {
+	case s.alone && !before:
+		s.appeared(nil)
+	case len(tx.fresh) == 0:
+	case s.alone:
+		s.committed(tx.fresh)
+	default:
+		s.appeared(appsOf(tx.fresh))
+	}
+}
+
+// errAway is the answer of a node that was taken for dead and has not noticed
+// yet. Others may have taken over what it did.
+func errAway() error {
+	return status.New(status.Unavailable, "this node was cut off and is coming back; nothing was accepted; try again")
 }
 
 // failure is why a write failed, which returned err: it may have overlooked
@@ -180,17 +228,17 @@ func (s *Store) replan(ctx context.Context) {
 
 // begin starts a transaction, on a new connection if the last one is gone:
 // nothing has been written yet.
-func (s *Store) begin(ctx context.Context) (err error) {
+func (s *Store) begin(ctx context.Context) (t turn, err error) {
 	if s.connection() != broken {
-		if err = s.control(ctx, s.dialect.begin); err == nil || s.connection() != broken {
-			return err
+		if t, err = s.dialect.begin(ctx, s); err == nil || s.connection() != broken {
+			return t, err
 		}
 	}
 	s.log.WarnContext(ctx, "the writer's connection is gone; opening another", "ledger", s.name)
 	if err = s.connect(ctx); err != nil {
-		return err
+		return t, err
 	}
-	return s.control(ctx, s.dialect.begin)
+	return s.dialect.begin(ctx, s)
 }
 
 // abandon rolls a transaction back, of which a write failed with err. Where the
@@ -301,6 +349,13 @@ type Tx struct {
 	broken    error               // of the first statement that failed
 	gathered  map[*bulkKind][]any // rows to be written, one value after another
 	published []published
+
+	// Where several nodes write:
+	others  int      // that live
+	woken   []string // apps of which deliveries were put back
+	changes int      // to what nodes remember
+	joined  int64    // this node's id, if it has joined
+	moved   bool     // nodes have come or gone, or slots
 
 	// For the metrics:
 	events int                    // new ones

@@ -79,7 +79,12 @@ type ledger struct {
 
 func newLedger(t *testing.T, open opener) *ledger {
 	t.Helper()
-	return &ledger{Store: open(t), t: t}
+	l := &ledger{Store: open(t), t: t}
+	if l.Shared() { // as every server does
+		_, err := l.Beat(t.Context(), delivery.Beat{Name: "test", Lease: time.Hour})
+		ok(t, err)
+	}
+	return l
 }
 
 func (l *ledger) ctx() context.Context { return l.t.Context() }
@@ -291,12 +296,12 @@ func attempt(n, status int) *delivery.Attempt {
 }
 
 func delivered(event int64, app string, n int) delivery.Outcome {
-	return delivery.Outcome{ID: delivery.ID{Event: event, App: app}, State: delivery.Delivered, Retry: n - 1, Attempt: attempt(n, 200)}
+	return delivery.Outcome{ID: delivery.ID{Event: event, App: app}, State: delivery.Delivered, Attempts: n - 1, Retry: n - 1, Attempt: attempt(n, 200)}
 }
 
 func failed(event int64, app string, n int, next time.Time) delivery.Outcome {
 	o := delivery.Outcome{
-		ID: delivery.ID{Event: event, App: app}, State: delivery.Pending, Reason: "answered 500", Retry: n,
+		ID: delivery.ID{Event: event, App: app}, State: delivery.Pending, Reason: "answered 500", Attempts: n - 1, Retry: n,
 		NextAt: next, Why: fmt.Sprintf("retry %d", n), Attempt: attempt(n, 500),
 	}
 	o.Attempt.Error, o.Attempt.NextAt = "answered 500", next
@@ -305,7 +310,7 @@ func failed(event int64, app string, n int, next time.Time) delivery.Outcome {
 
 func exhausted(event int64, app string, n int) delivery.Outcome {
 	o := delivery.Outcome{
-		ID: delivery.ID{Event: event, App: app}, State: delivery.Exhausted, Reason: "all attempts failed", Retry: n - 1,
+		ID: delivery.ID{Event: event, App: app}, State: delivery.Exhausted, Reason: "all attempts failed", Attempts: n - 1, Retry: n - 1,
 		Attempt: attempt(n, 500),
 	}
 	o.Attempt.Error = "answered 500"
