@@ -79,21 +79,33 @@ func postgres(t testing.TB, from string) string {
 type cluster struct {
 	dir       string
 	databases atomic.Int64
-	alive     io.Closer // the server stops when this is closed, by whatever end of the process
+
+	mu      sync.Mutex // of the shell
+	orders  io.Writer
+	answers *bufio.Reader
+	end     func() error // the server stops then, as it does at whatever end of the process
 }
 
-// run makes a cluster in $DIR, and ends with its standard input.
-const run = `
-initdb --pgdata "$DIR/data" --username postgres --auth trust --encoding UTF8 --no-locale --no-sync >"$DIR/log" 2>&1 &&
-pg_ctl start --wait --pgdata "$DIR/data" --log "$DIR/log" --options "-k '$DIR' -c listen_addresses= -c max_connections=1000
-	-c fsync=$FSYNC -c full_page_writes=$FSYNC -c max_wal_size=4GB -c shared_buffers=128MB
-	-c autovacuum=$FSYNC" >/dev/null 2>&1 </dev/null &&
-echo ready && read -r _
+// shell carries out what it is ordered, one line after another, and answers each
+// with its exit code. At the end of its standard input the server goes.
+const shell = `
+while read -r order; do
+	eval "$order" >>"$DIR/log" 2>&1 </dev/null
+	echo $?
+done
 pg_ctl stop --mode immediate --pgdata "$DIR/data" >/dev/null 2>&1
 rm -rf "$DIR"
 `
 
-func startCluster(fsync string) (*cluster, error) {
+// Orders of the shell.
+const (
+	makeCluster = `initdb --pgdata "$DIR/data" --username postgres --auth trust --encoding UTF8 --no-locale --no-sync`
+	start       = `pg_ctl start --wait --pgdata "$DIR/data" --log "$DIR/log" --options "-k '$DIR' -c listen_addresses= ` +
+		`-c max_wal_size=4GB -c shared_buffers=128MB %s"`
+)
+
+// newCluster returns a directory and a shell for a server, and does not start it.
+func newCluster() (*cluster, error) {
 	programs, err := findPrograms()
 	if err != nil {
 		return nil, err
@@ -102,7 +114,7 @@ func startCluster(fsync string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := []string{"sh", "-c", run}
+	args := []string{"sh", "-c", shell}
 	if os.Getuid() == 0 { // as which PostgreSQL refuses to run
 		const nobody = 65534
 		if err := os.Chown(dir, nobody, nobody); err != nil {
@@ -112,28 +124,58 @@ func startCluster(fsync string) (*cluster, error) {
 	}
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it outlives the test that starts it
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "DIR="+dir, "FSYNC="+fsync, "PATH="+programs+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "DIR="+dir, "PATH="+programs+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	c := &cluster{dir: dir}
-	if c.alive, err = cmd.StdinPipe(); err != nil {
+	in, err := cmd.StdinPipe()
+	if err != nil {
 		return nil, err
 	}
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
+	c.orders, c.answers = in, bufio.NewReader(out)
+	c.end = func() error { return errors.Join(in.Close(), cmd.Wait()) }
+	return c, cmd.Start()
+}
+
+// do carries out an order.
+func (c *cluster) do(order string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, err := fmt.Fprintln(c.orders, order); err != nil {
+		return err
 	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		log, _ := os.ReadFile(filepath.Join(dir, "log")) //nolint:gosec // of our own directory
-		return nil, fmt.Errorf("it does not start: %w: %s", err, log)
+	if line, err := c.answers.ReadString('\n'); line != "0\n" {
+		log, _ := os.ReadFile(filepath.Join(c.dir, "log"))
+		return errors.Join(err, fmt.Errorf("%s: exit code %s: %s", order, strings.TrimSpace(line), log[max(0, len(log)-2000):]))
+	}
+	return nil
+}
+
+// startCluster starts a server for many tests.
+func startCluster(fsync string) (*cluster, error) {
+	c, err := newCluster()
+	if err != nil {
+		return nil, err
 	}
 	ctx := context.Background() //nolint:forbidigo // the cluster is of no test's making
-	if err := c.exec(ctx, "CREATE DATABASE "+template); err != nil {
-		return nil, err
+	return c, c.prepare(ctx, fmt.Sprintf("-c max_connections=1000 -c fsync=%s -c full_page_writes=%[1]s -c autovacuum=%[1]s", fsync))
+}
+
+// prepare makes a server, and in it the database with an empty ledger.
+func (c *cluster) prepare(ctx context.Context, options string) error {
+	if err := c.do(makeCluster); err != nil {
+		return err
 	}
-	_, _, err = store.Migrate(ctx, store.Options{URL: c.url(template)})
-	return c, err
+	if err := c.do(fmt.Sprintf(start, options)); err != nil {
+		return err
+	}
+	if err := c.exec(ctx, "CREATE DATABASE "+template); err != nil {
+		return err
+	}
+	_, _, err := store.Migrate(ctx, store.Options{URL: c.url(template)})
+	return err
 }
 
 // findPrograms returns the directory of the newest PostgreSQL.
