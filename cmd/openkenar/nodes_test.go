@@ -155,6 +155,13 @@ type conversations struct {
 	first  chan struct{} // receives for each message that is new
 }
 
+func newConversations() *conversations {
+	return &conversations{
+		times: map[string][]int{}, newest: map[string]int{}, retry: map[string]bool{}, first: make(chan struct{}, nodeEvents),
+	}
+}
+
+// ServeHTTP implements http.Handler.
 func (c *conversations) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	var hook struct {
 		Message struct {
@@ -202,9 +209,7 @@ func TestNodes(t *testing.T) {
 	t.Parallel()
 	database := storetest.NewServer(t)
 	place := server.Place{Database: database.Direct()}
-	heard := &conversations{
-		times: map[string][]int{}, newest: map[string]int{}, retry: map[string]bool{}, first: make(chan struct{}, nodeEvents),
-	}
+	heard := newConversations()
 	apps := httptest.NewServer(heard)
 	t.Cleanup(apps.Close)
 	c := &cluster{}
@@ -298,6 +303,50 @@ func TestNodes(t *testing.T) {
 	if result.Unaccounted != 0 || result.Delivered != nodeEvents || result.Pending != 0 {
 		t.Errorf("audit: %+v", result)
 	}
+}
+
+// TestNodeIsReplaced: what a node did that does not come back is done by another,
+// soon enough for people to wait for it.
+func TestNodeIsReplaced(t *testing.T) {
+	t.Parallel()
+	place := server.Place{Database: storetest.Postgres(t)}
+	heard := newConversations()
+	apps := httptest.NewServer(heard)
+	t.Cleanup(apps.Close)
+	c := &cluster{nodes: []*node{newNode(t, place.Database), newNode(t, place.Database)}}
+	for _, n := range c.nodes {
+		if err := n.start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prepareNodes(t, c, apps.URL)
+	all := func(round int) (took time.Duration) {
+		t.Helper()
+		begun := time.Now()
+		for i := range nodeApps {
+			body := fmt.Sprintf(`{"id":"m-%d-%d","sender":"USER","text":"%d"}`, round, i, round)
+			if _, err := c.insist(t.Context(), http.MethodPost, fmt.Sprintf("/conversations/c%d/messages", i), "application/json", body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late := time.After(15 * time.Second)
+		for i := range nodeApps {
+			select {
+			case <-heard.first:
+			case <-late:
+				t.Fatalf("%d of %d apps have heard within 15 s: %s", i, nodeApps, c.nodes[0].log.String())
+			}
+		}
+		return time.Since(begun)
+	}
+	both := all(0)
+	dead := c.nodes[1]
+	if err := dead.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-dead.ended
+	c.nodes = c.nodes[:1]
+	t.Logf("all %d apps heard within %v with both nodes, %v after one was killed, %v later", nodeApps, both, all(1), all(2))
 }
 
 // conversationOf is where an event belongs and its place there.
