@@ -85,14 +85,17 @@ func benchLedger(b *testing.B, o store.Options) *store.Store {
 func accept(b *testing.B, s *store.Store, n int) {
 	b.Helper()
 	for done := 0; done < n; done += benchGroup {
+		list := make([]chat.NewMessage, 0, benchGroup)
+		for i := done; i < min(n, done+benchGroup); i++ {
+			list = append(list, chat.NewMessage{
+				ID: fmt.Sprintf("e7a08a2c-8ee4-11ef-%017d", i), Conversation: "c" + strconv.Itoa(i%benchConversations), Sender: chat.Buyer,
+				Content: chat.Content{Text: "a message of a usual length, to be sent"},
+			})
+		}
 		err := s.Chat().Write(b.Context(), func(tx chat.Tx) error {
-			for i := done; i < min(n, done+benchGroup); i++ {
-				_, _, err := chat.PutMessage(tx, chat.NewMessage{
-					ID: "message-" + strconv.Itoa(i), Conversation: "c" + strconv.Itoa(i%benchConversations), Sender: chat.Buyer,
-					Content: chat.Content{Text: "a message of a usual length, to be sent"},
-				}, time.Now())
-				if err != nil {
-					return err
+			for _, r := range chat.PutMessages(tx, list, time.Now()) {
+				if r.Err != nil {
+					return r.Err
 				}
 			}
 			return nil
