@@ -44,11 +44,13 @@ var sqlite = dialect{
 	empty: func(error) bool { return false },
 }
 
-// What each kind of connection is set to.
+// What each kind of connection is set to. temp_store keeps in memory what a
+// statement of many rows would be undone with, if it failed; it would go to a
+// temporary file from 64 KiB on.
 var (
 	writerPragmas = []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"cache_size(-65536)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)",
+		"cache_size(-65536)", "temp_store(MEMORY)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)",
 	}
 	readerPragmas = []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-4096)"}
 	copierPragmas = []string{"busy_timeout(10000)"}
