@@ -15,8 +15,9 @@ type bulkKind struct {
 	after   string
 }
 
-// bulkSizes are how many rows a statement has: few texts, each prepared once.
-var bulkSizes = []int{64, 8, 1}
+// bulkSizes are how many rows a statement has: few texts, each prepared once,
+// and few statements for any number of rows.
+var bulkSizes = []int{64, 32, 16, 8, 4, 2, 1}
 
 // bulkSize is a statement of one of these sizes.
 type bulkSize struct {
