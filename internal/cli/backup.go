@@ -31,7 +31,7 @@ func (b backupCmd) Run(ctx context.Context, c *call) error {
 		return errors.New("the ledger is in a PostgreSQL database (--database, OPENKENAR_DATABASE): back that up with pg_dump or pg_basebackup, and keep master.key and media of the data directory too")
 	}
 	began := time.Now()
-	progress, done := c.progress()
+	progress, done := c.progress("rows checked")
 	backup, err := server.BackUp(ctx, b.Data, b.File, progress)
 	done()
 	if err != nil {

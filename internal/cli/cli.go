@@ -30,8 +30,11 @@ const (
 	exitUsage = 2
 )
 
-// Streams are where a command writes.
-type Streams struct{ Out, Err io.Writer }
+// Streams are what a command reads, and where it writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
 
 // errFound says that a command did its work and found something wrong, which
 // it has already told.
@@ -44,6 +47,8 @@ type commands struct {
 	Verify     verifyCmd     `cmd:"" help:"Prove from the ledger that everything accepted is accounted for."`
 	Migrate    migrateCmd    `cmd:"" help:"Make or update the schema of a PostgreSQL ledger."`
 	Backup     backupCmd     `cmd:"" help:"Copy the ledger to a file, beside a running server."`
+	Export     exportCmd     `cmd:"" help:"Write the ledger to a stream, beside a running server."`
+	Import     importCmd     `cmd:"" help:"Fill an empty ledger from a stream, on whatever engine."`
 	Deliveries deliveriesCmd `cmd:"" help:"Look at deliveries and send them again."`
 	App        appCmd        `cmd:"" help:"Manage the apps of a running server."`
 	Key        keyCmd        `cmd:"" help:"Manage the API keys of an app."`
@@ -211,9 +216,9 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// isTerminal says whether somebody watches.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+// isTerminal says whether somebody watches, or types.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

@@ -28,7 +28,7 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"openkenar": func() {
 		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		code := cli.Run(ctx, os.Args[1:], os.Environ(), cli.Streams{Out: os.Stdout, Err: os.Stderr})
+		code := cli.Run(ctx, os.Args[1:], os.Environ(), cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr})
 		stop()
 		os.Exit(code)
 	}})
@@ -43,9 +43,9 @@ func TestCommands(t *testing.T) {
 // TestPostgresCommands runs scripts whose $DATABASE is an empty database.
 func TestPostgresCommands(t *testing.T) {
 	t.Parallel()
-	database := storetest.NoLedger(t)
-	t.Run("scripts", func(t *testing.T) {
-		runScripts(t, "testdata/postgres", func(env *testscript.Env) { env.Setenv("DATABASE", database) })
+	storetest.NoLedger(t) // skips where there is no PostgreSQL
+	t.Run("scripts", func(scripts *testing.T) {
+		runScripts(scripts, "testdata/postgres", func(env *testscript.Env) { env.Setenv("DATABASE", storetest.NoLedger(t)) })
 	})
 }
 

@@ -23,7 +23,7 @@ func (v verifyCmd) Run(ctx context.Context, c *call) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, ledger.Close()) }()
-	progress, done := c.progress()
+	progress, done := c.progress("rows checked")
 	defer done()
 	audit, err := ledger.Audit(ctx, progress)
 	if err != nil {
@@ -42,6 +42,11 @@ func (v verifyCmd) print(c *call, a delivery.Audit) error {
 	if v.JSON {
 		return printJSON(c, a)
 	}
+	return printAudit(c, a)
+}
+
+// printAudit prints what an audit counted, and found.
+func printAudit(c *call, a delivery.Audit) error {
 	_, err := fmt.Fprintf(c.Out, `events       %d
 accepted     %d = %d delivered + %d pending + %d explained (%d exhausted, %d canceled, %d skipped)
 unaccounted  %d
@@ -52,12 +57,13 @@ unaccounted  %d
 	return c.findings(a)
 }
 
-// progress shows somebody who watches how far an audit is, until it is done.
-func (c *call) progress() (show func(rows int64), done func()) {
+// progress shows somebody who watches how many rows were worked on, until that
+// is done.
+func (c *call) progress(what string) (show func(rows int64), done func()) {
 	if !isTerminal(c.Err) {
 		return func(int64) {}, func() {}
 	}
-	return func(rows int64) { _, _ = fmt.Fprintf(c.Err, "\r%d rows checked", rows) }, func() { _, _ = fmt.Fprintln(c.Err) }
+	return func(rows int64) { _, _ = fmt.Fprintf(c.Err, "\r\x1b[K%d %s", rows, what) }, func() { _, _ = fmt.Fprintln(c.Err) }
 }
 
 // findings lists what is not accounted for.

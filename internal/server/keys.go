@@ -104,14 +104,19 @@ func loadKeyring(ctx context.Context, o Options, s *store.Store, log *slog.Logge
 		sealed := base64.StdEncoding.EncodeToString(keyring.Seal(masterPurpose, []byte(masterCheck)))
 		return keyring, s.SetSetting(ctx, masterCheck, sealed)
 	}
+	return keyring, fits(keyring, check)
+}
+
+// fits refuses a master key that is not the one of the ledger with this check.
+func fits(keyring *access.Keyring, check string) error {
 	sealed, err := base64.StdEncoding.DecodeString(check)
 	if err == nil {
 		_, err = keyring.Open(masterPurpose, sealed)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("master key: it is not the one that this ledger was made with; bring that one back: %w", err)
+		return fmt.Errorf("master key: it is not the one that this ledger was made with; bring that one back: %w", err)
 	}
-	return keyring, nil
+	return nil
 }
 
 // keptSecret reads a secret from a file, or makes it and keeps it there.

@@ -49,6 +49,14 @@ type dialect struct {
 	storage func(error) bool
 	// empty: an error says that there is no schema at all.
 	empty func(error) bool
+	// columns of the table $1: name, type, and place in the primary key from 1.
+	columns string
+	// snapshot starts a transaction that sees one moment; unhurried lets a
+	// transaction take as long as it needs.
+	snapshot  string
+	unhurried []string
+	// lockTables keeps all others off tables until the transaction ends.
+	lockTables func(names []string) []string
 }
 
 // state is what a connection is good for.
@@ -105,6 +113,8 @@ func (d dialect) migrate(ctx context.Context, db *sql.DB) error {
 	return err
 }
 
+const lastMigration = `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`
+
 // versions returns the last migration that a ledger has had, and the last one
 // that this program has.
 func (d dialect) versions(ctx context.Context, db *sql.DB) (have, want int64, err error) {
@@ -113,7 +123,7 @@ func (d dialect) versions(ctx context.Context, db *sql.DB) (have, want int64, er
 		return 0, 0, err
 	}
 	want = p.ListSources()[len(p.ListSources())-1].Version
-	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
+	err = db.QueryRowContext(ctx, lastMigration).Scan(&have)
 	if err != nil && !d.empty(err) {
 		return 0, 0, fmt.Errorf("read the schema's version: %w", err)
 	}

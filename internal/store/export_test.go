@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 )
@@ -42,4 +43,42 @@ func WriterDB(url string) (*sql.DB, error) {
 		return nil, err
 	}
 	return s.openWriter()
+}
+
+// MovedTables and LeftOut are what an export knows of tables.
+var (
+	MovedTables = movedTables
+	LeftOut     = leftOut
+)
+
+// Restream reads a stream as an import does, and writes what it read.
+func Restream(from io.Reader, to io.Writer) error {
+	r, err := openStream(from)
+	if err != nil {
+		return err
+	}
+	w := newStreamWriter(to)
+	if err := w.header(r.header.Migration); err != nil {
+		return err
+	}
+	var of tableLine
+	for {
+		values, err := r.read(&of)
+		if err != nil {
+			return err
+		}
+		t := table{name: of.Table, columns: of.Columns}
+		switch {
+		case values != nil:
+			err = w.row(t, values)
+		case r.end != nil:
+			_, err = w.end()
+			return err
+		default:
+			err = w.table(t)
+		}
+		if err != nil {
+			return fmt.Errorf("what was read cannot be written: %w", err)
+		}
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,14 @@ var postgres = dialect{
 		return ok && (slices.Contains([]string{"08", "53", "57", "58"}, e.Code[:2]) || e.Code == "25006")
 	},
 	empty: func(err error) bool { return hasCode(err, undefinedTable) },
+	columns: `SELECT a.attname, format_type(a.atttypid, NULL), coalesce(array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, 0)
+		FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
+		WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`,
+	snapshot:  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+	unhurried: []string{"SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0"},
+	lockTables: func(names []string) []string {
+		return []string{"SET LOCAL lock_timeout = '" + writerPatience + "'", "LOCK TABLE " + strings.Join(names, ", ")}
+	},
 }
 
 // What the connections are set to. The tables of a ledger grow faster than

@@ -41,7 +41,11 @@ var sqlite = dialect{
 			lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_BUSY, lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN,
 		}, e.Code()&0xff)
 	},
-	empty: func(error) bool { return false },
+	empty:    func(error) bool { return false },
+	columns:  `SELECT name, type, pk FROM pragma_table_info($1)`,
+	snapshot: "BEGIN",
+	// The lock on the data directory does.
+	lockTables: func([]string) []string { return nil },
 }
 
 // What each kind of connection is set to. temp_store keeps in memory what a

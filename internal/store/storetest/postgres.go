@@ -178,10 +178,26 @@ func (c *cluster) prepare(ctx context.Context, options string) error {
 	return err
 }
 
+// Tool runs a program of PostgreSQL, as an operator would, and returns what it
+// prints. Postgres must have been called before.
+func Tool(t testing.TB, program string, args ...string) string {
+	t.Helper()
+	dir, err := findPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), filepath.Join(dir, program), args...).CombinedOutput() //nolint:gosec // the test names it
+	if err != nil {
+		t.Fatalf("%s: %v: %s", program, err, out)
+	}
+	return string(out)
+}
+
 // findPrograms returns the directory of the newest PostgreSQL.
 func findPrograms() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+		path, err = filepath.EvalSymlinks(path) // not all of them may have a link there
+		return filepath.Dir(path), err
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
