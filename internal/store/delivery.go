@@ -49,7 +49,7 @@ func (s *Store) Due(ctx context.Context, app string, now time.Time, limit int) (
 		`SELECT d.event_id, d.app, d.grant_id, d.metadata, d.attempts, d.retry, d.why, d.next_at,
 			e.type, e.order_key, e.payload, coalesce(g.revoked_at, 0)
 		FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN grants g ON g.id = d.grant_id
-		WHERE d.app = $1 AND d.state = 'pending' AND d.next_at <= `+s.dialect.due+`
+		WHERE d.app = $1 AND d.state = 'pending' AND d.next_at <= $2
 		ORDER BY d.next_at, d.event_id LIMIT $3`, app, micros(now), limit)
 }
 

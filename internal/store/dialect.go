@@ -35,9 +35,6 @@ type dialect struct {
 	replan string
 	// exclusive: no other process writes to the ledger.
 	exclusive bool
-	// due is the moment up to which deliveries are due, $2 on the clock of the
-	// node that asks.
-	due string
 	// parameter is the nth parameter of a statement with very many, of a type
 	// where the statement does not tell it.
 	parameter func(n int, typ string) string

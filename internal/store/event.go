@@ -135,7 +135,7 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 		if v.State == delivery.Pending {
 			tx.fresh = append(tx.fresh, delivery.Delivery{
 				ID: delivery.ID{Event: e.ID, App: v.App}, Type: string(e.Type), Key: e.Key, Grant: v.Grant, Why: delivery.WhyFirst,
-				NextAt: moment(tx.store.dueAt(e)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
+				NextAt: moment(tx.dueAt(e)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
 			})
 		}
 	}
@@ -147,17 +147,12 @@ func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) {
 	tx.add(eventRows, e.ID, string(e.Type), e.Key, text(e.Payload), micros(e.At), deliveries, skips)
 }
 
-// dueAt is when a new event's deliveries are due. Where several nodes write, ids
-// alone tell what came first: clocks differ.
-func (s *Store) dueAt(e event.Event) int64 {
-	if s.dialect.exclusive {
-		return micros(e.At)
-	}
-	return e.ID >> idShift
-}
+// dueAt is when a new event's deliveries are due: not before what any node has
+// committed, whose clock may differ, because lanes go by that time first.
+func (tx *Tx) dueAt(e event.Event) int64 { return max(micros(e.At), tx.after>>idShift) }
 
 func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) {
-	next, why, finished := tx.store.dueAt(e), delivery.WhyFirst, int64(0)
+	next, why, finished := tx.dueAt(e), delivery.WhyFirst, int64(0)
 	if v.State == delivery.Skipped {
 		next, why, finished = 0, "", micros(e.At)
 	}

@@ -28,6 +28,9 @@ var movedTables = []string{
 // leftOut are the tables that an export does not hold, and why.
 var leftOut = map[string]string{
 	"goose_db_version": "each ledger has had its own migrations; the stream names the last",
+	"nodes":            "who lives, lives on the ledger that it joined",
+	"slots":            "what a node sends to, of that ledger",
+	"changes":          "what its nodes still have to hear of",
 }
 
 // seeded is the table in which migrations put rows: of those an empty ledger
@@ -286,6 +289,9 @@ func (tx *Tx) fill(ctx context.Context, in Incoming, migration int64) (Moved, er
 // them.
 func (tx *Tx) beAlone(ctx context.Context) ([]table, error) {
 	s := tx.store
+	if tx.others > 0 {
+		return nil, fmt.Errorf("another openkenar runs on this %s: stop all servers on it, or choose another --database", s.name)
+	}
 	for _, q := range slices.Concat(s.dialect.unhurried, s.dialect.lockTables(movedTables)) {
 		if err := s.control(ctx, q); err != nil {
 			return nil, tx.failed(fmt.Errorf("have %s for this import alone: %w; are all servers on it stopped?", s.name, err))

@@ -50,6 +50,14 @@ type turn struct {
 	member bool  // this one is not taken for dead
 }
 
+// after is the id that what happens now must not be taken to be before.
+func (t turn) after() int64 {
+	if t.others == 0 {
+		return 0
+	}
+	return t.last
+}
+
 // Shared says whether several nodes may use the ledger.
 func (s *Store) Shared() bool { return !s.dialect.exclusive }
 

@@ -30,10 +30,8 @@ var postgres = dialect{
 	outdated: `run "openkenar migrate"`,
 	begin:    takeTurn,
 	end:      endTurn,
-	// What was accepted is due, whatever the clock of the node that accepted it.
-	due:     fmt.Sprintf("greatest(CAST($2 AS BIGINT), (SELECT last_value >> %d FROM ids))", idShift),
-	replan:  "DISCARD PLANS",
-	outcome: `SELECT coalesce(pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), 'forgotten')`,
+	replan:   "DISCARD PLANS",
+	outcome:  `SELECT coalesce(pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), 'forgotten')`,
 	parameter: func(n int, typ string) string {
 		if typ != "" {
 			typ = "::" + typ
@@ -55,7 +53,7 @@ var postgres = dialect{
 	snapshot:  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 	unhurried: []string{"SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0"},
 	lockTables: func(names []string) []string {
-		return []string{"SET LOCAL lock_timeout = '" + writerPatience + "'", "LOCK TABLE " + strings.Join(names, ", ")}
+		return []string{"SET LOCAL lock_timeout = '3s'", "LOCK TABLE " + strings.Join(names, ", ")}
 	},
 }
 
@@ -167,6 +165,7 @@ func statePostgres(c *sql.Conn) state {
 // Codes of errors.
 const (
 	undefinedTable    = "42P01"
+	lockNotAvailable  = "55P03"
 	futureTransaction = "22023" // for pg_xact_status: this database has not had it
 )
 

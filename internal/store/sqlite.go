@@ -30,7 +30,6 @@ var sqlite = dialect{
 		return turn{last: s.lastID, member: true}, s.control(ctx, "BEGIN IMMEDIATE")
 	},
 	exclusive: true, // by the lock on the data directory
-	due:       "$2",
 	// SQLite takes "$1" for a name, and looks names up one after another.
 	parameter: func(int, string) string { return "?" },
 	claim:     func(context.Context, *sql.Conn) error { return nil },

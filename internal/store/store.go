@@ -227,6 +227,9 @@ func (s *Store) resumeIDs(ctx context.Context) error {
 	} {
 		var id int64
 		if err := s.writing.QueryRowContext(ctx, q).Scan(&id); err != nil {
+			if hasCode(err, lockNotAvailable) {
+				return fmt.Errorf("another openkenar runs on this %s and has it for itself, to import: wait for its end", s.name)
+			}
 			return fmt.Errorf("find the last id: %w", err)
 		}
 		s.lastID = max(s.lastID, id)

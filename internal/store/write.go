@@ -129,7 +129,7 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		s.known.forgetAll()
 		s.lastID = max(s.lastID, now.last)
 	}
-	tx := &Tx{store: s, ctx: ctx, others: now.others, gathered: map[*bulkKind][]any{}, ended: map[delivery.State]int{}}
+	tx := &Tx{store: s, ctx: ctx, others: now.others, after: now.after(), gathered: map[*bulkKind][]any{}, ended: map[delivery.State]int{}}
 	for _, w := range group {
 		if !now.member && tx.joined == 0 && !w.lateToo {
 			w.err = errAway()
@@ -352,6 +352,7 @@ type Tx struct {
 
 	// Where several nodes write:
 	others  int      // that live
+	after   int64    // what happens is later than what has this id; 0: nothing says so
 	woken   []string // apps of which deliveries were put back
 	changes int      // to what nodes remember
 	joined  int64    // this node's id, if it has joined
