@@ -45,6 +45,7 @@ type commands struct {
 	Dev        devCmd        `cmd:"" help:"Start everything on this machine, with a small demo world."`
 	Serve      serveCmd      `cmd:"" help:"Run the platform beside a marketplace."`
 	Verify     verifyCmd     `cmd:"" help:"Prove from the ledger that everything accepted is accounted for."`
+	Ready      readyCmd      `cmd:"" help:"Tell by the exit code whether a server is ready."`
 	Migrate    migrateCmd    `cmd:"" help:"Make or update the schema of a PostgreSQL ledger."`
 	Backup     backupCmd     `cmd:"" help:"Copy the ledger to a file, beside a running server."`
 	Export     exportCmd     `cmd:"" help:"Write the ledger to a stream, beside a running server."`
@@ -97,21 +98,8 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 			otel[name] = value
 		}
 	}
-	parser, err := kong.New(&commands{},
-		kong.Name("openkenar"),
-		kong.Description("The open platform of a marketplace in one binary. How a server runs (the flags of dev and serve) "+
-			"and which one is meant (--server, --host-key-file, --data, --database) may also be set as "+envPrefix+"NAME in the environment."),
-		kong.Vars{"repeatable": repeatable, "scenarios": strings.Join(bench.Names(), ",")},
-		kong.Writers(streams.Out, streams.Err),
-		kong.Exit(func(code int) { panic(exit(code)) }),
-		kong.Resolvers(fromEnv(env)),
-		kong.UsageOnError(),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-	)
+	parser, err := newParser(ctx, env, streams)
 	if err != nil {
-		return fail(exitUsage, err)
-	}
-	if err := checkEnv(parser.Model, env); err != nil {
 		return fail(exitUsage, err)
 	}
 	if len(args) == 0 {
@@ -130,6 +118,26 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 	default:
 		return fail(exitFault, err)
 	}
+}
+
+// newParser returns the parser of the command line, in an environment that
+// holds nothing that no command reads.
+func newParser(ctx context.Context, env map[string]string, streams Streams) (*kong.Kong, error) {
+	parser, err := kong.New(&commands{},
+		kong.Name("openkenar"),
+		kong.Description("The open platform of a marketplace in one binary. How a server runs (the flags of dev and serve) "+
+			"and which one is meant (--server, --host-key-file, --data, --database) may also be set as "+envPrefix+"NAME in the environment."),
+		kong.Vars{"repeatable": repeatable, "scenarios": strings.Join(bench.Names(), ",")},
+		kong.Writers(streams.Out, streams.Err),
+		kong.Exit(func(code int) { panic(exit(code)) }),
+		kong.Resolvers(fromEnv(env)),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return parser, checkEnv(parser.Model, env)
 }
 
 const envPrefix = "OPENKENAR_"

@@ -112,8 +112,9 @@ func (f hostFlags) hostKey(c *call) (string, error) {
 }
 
 const (
-	callTimeout = 60 * time.Second // of one call
-	maxAnswer   = 64 << 20         // bytes
+	callTimeout  = 60 * time.Second // of one call
+	readyTimeout = 3 * time.Second
+	maxAnswer    = 64 << 20 // bytes
 )
 
 // send makes a call and returns the body of its answer; an answer other than
@@ -162,6 +163,23 @@ func (f hostFlags) send(ctx context.Context, key string, h hostCall) (answer []b
 		return nil, errors.New(plain(s.Message))
 	}
 	return answer, nil
+}
+
+type readyCmd struct {
+	Server serverURL `config:"" default:"http://127.0.0.1:7700" help:"The server." placeholder:"URL"`
+}
+
+// Help says who asks.
+func (readyCmd) Help() string {
+	return "For health checks of containers that hold nothing but the program. A load balancer asks for /readyz itself."
+}
+
+// Run fails unless the server takes calls.
+func (r readyCmd) Run(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	_, err := hostFlags{Server: r.Server}.send(ctx, "", hostCall{method: http.MethodGet, path: "/readyz"})
+	return err
 }
 
 // once shows a secret that is not shown again. It is alone on the standard
