@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -123,11 +125,33 @@ func TestMetrics(t *testing.T) {
 	if strings.Contains(page.body, "sample-app") {
 		t.Error("the page names an app")
 	}
+	documented(t, page.body)
 	problems, err := promlint.New(strings.NewReader(page.body)).Lint()
 	if err != nil || len(problems) > 0 {
 		t.Errorf("promlint: %v %v", problems, err)
 	}
 	p.do("POST", "/metrics", "").refused(405, 12, "GET")
+}
+
+// documented fails the test unless OPERATIONS.md says what each of our metrics
+// means, and of no others.
+func documented(t *testing.T, page string) {
+	t.Helper()
+	manual, err := os.ReadFile("../../docs/OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(form, text string) (list []string) {
+		for _, m := range regexp.MustCompile(form).FindAllStringSubmatch(text, -1) {
+			list = append(list, m[1])
+		}
+		slices.Sort(list)
+		return list
+	}
+	shown, told := names(`(?m)^# TYPE (openkenar_\w+) `, page), names("(?m)^\\| `(openkenar_\\w+)[{`]", string(manual))
+	if len(shown) < 10 || !slices.Equal(shown, told) {
+		t.Errorf("the page shows\n%q, and the table of OPERATIONS.md tells of\n%q", shown, told)
+	}
 }
 
 func TestOldestDue(t *testing.T) {
