@@ -100,9 +100,11 @@ func loadKeyring(ctx context.Context, o Options, s *store.Store, log *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	if check == "" {
+	if check == "" { // unless another node was first
 		sealed := base64.StdEncoding.EncodeToString(keyring.Seal(masterPurpose, []byte(masterCheck)))
-		return keyring, s.SetSetting(ctx, masterCheck, sealed)
+		if check, err = s.KeepSetting(ctx, masterCheck, sealed); err != nil {
+			return nil, err
+		}
 	}
 	return keyring, fits(keyring, check)
 }

@@ -28,9 +28,9 @@ var movedTables = []string{
 // leftOut are the tables that an export does not hold, and why.
 var leftOut = map[string]string{
 	"goose_db_version": "each ledger has had its own migrations; the stream names the last",
-	"nodes":            "who lives, lives on the ledger that it joined",
-	"slots":            "what a node sends to, of that ledger",
-	"changes":          "what its nodes still have to hear of",
+	"nodes":            "of those that live now",
+	"slots":            "of those that live now",
+	"changes":          "for those that live now",
 }
 
 // seeded is the table in which migrations put rows: of those an empty ledger
@@ -79,8 +79,8 @@ func (d dialect) describe(ctx context.Context, conn *sql.Conn, name string) (t t
 		if err := rs.Scan(&c.name, &typ, &key); err != nil {
 			return t, err
 		}
-		known := false
-		if c.kind, known = columnKinds[strings.ToLower(typ)]; !known {
+		c.kind = columnKinds[strings.ToLower(typ)]
+		if c.kind == "" {
 			return t, fmt.Errorf("column %s.%s is of type %s, which no stream knows", name, c.name, typ)
 		}
 		t.columns = append(t.columns, c)
@@ -135,8 +135,13 @@ func (d dialect) write(ctx context.Context, conn *sql.Conn, w *streamWriter, pro
 	return nil
 }
 
+// query reads the table in the order of its key, which an index gives.
+func (t table) query() string {
+	return "SELECT " + strings.Join(t.names(), ", ") + " FROM " + t.name + " ORDER BY " + strings.Join(t.key, ", ")
+}
+
 func (t table) write(ctx context.Context, conn *sql.Conn, w *streamWriter, tally *tally) (err error) {
-	rs, err := conn.QueryContext(ctx, "SELECT "+strings.Join(t.names(), ", ")+" FROM "+t.name+" ORDER BY "+strings.Join(t.key, ", "))
+	rs, err := conn.QueryContext(ctx, t.query())
 	if err != nil {
 		return err
 	}
@@ -282,7 +287,7 @@ func (tx *Tx) fill(ctx context.Context, in Incoming, migration int64) (Moved, er
 	if back.SHA256 != r.end.SHA256 {
 		return Moved{}, errors.New("what was read back is not what came: the stream is not as openkenar export writes it; export again")
 	}
-	return back, nil
+	return back, tx.store.resumeIDs(ctx)
 }
 
 // beAlone keeps all others off the tables, which must be empty, and returns
@@ -290,11 +295,11 @@ func (tx *Tx) fill(ctx context.Context, in Incoming, migration int64) (Moved, er
 func (tx *Tx) beAlone(ctx context.Context) ([]table, error) {
 	s := tx.store
 	if tx.others > 0 {
-		return nil, fmt.Errorf("another openkenar runs on this %s: stop all servers on it, or choose another --database", s.name)
+		return nil, fmt.Errorf("%d servers run on %s: stop them; an import needs an empty ledger to itself", tx.others, s.name)
 	}
 	for _, q := range slices.Concat(s.dialect.unhurried, s.dialect.lockTables(movedTables)) {
 		if err := s.control(ctx, q); err != nil {
-			return nil, tx.failed(fmt.Errorf("have %s for this import alone: %w; are all servers on it stopped?", s.name, err))
+			return nil, tx.failed(fmt.Errorf("have %s for this import alone: %w; stop whatever uses it", s.name, err))
 		}
 	}
 	tables := make([]table, len(movedTables))

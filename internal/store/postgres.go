@@ -53,7 +53,7 @@ var postgres = dialect{
 	snapshot:  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
 	unhurried: []string{"SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0"},
 	lockTables: func(names []string) []string {
-		return []string{"SET LOCAL lock_timeout = '3s'", "LOCK TABLE " + strings.Join(names, ", ")}
+		return []string{"LOCK TABLE " + strings.Join(names, ", ")}
 	},
 }
 

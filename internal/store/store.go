@@ -226,10 +226,11 @@ func (s *Store) resumeIDs(ctx context.Context) error {
 		`SELECT coalesce(max(CAST(value AS BIGINT)), 0) FROM settings WHERE name = '` + prunedTo + `'`,
 	} {
 		var id int64
-		if err := s.writing.QueryRowContext(ctx, q).Scan(&id); err != nil {
-			if hasCode(err, lockNotAvailable) {
-				return fmt.Errorf("another openkenar runs on this %s and has it for itself, to import: wait for its end", s.name)
-			}
+		err := s.writing.QueryRowContext(ctx, q).Scan(&id)
+		if hasCode(err, lockNotAvailable) {
+			return fmt.Errorf("%s is locked, as an import does: wait until it has ended: %w", s.name, err)
+		}
+		if err != nil {
 			return fmt.Errorf("find the last id: %w", err)
 		}
 		s.lastID = max(s.lastID, id)
