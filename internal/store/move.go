@@ -317,7 +317,7 @@ func (tx *Tx) beAlone(ctx context.Context) ([]table, error) {
 			return nil, err
 		}
 		if rows > 0 {
-			return nil, fmt.Errorf("%s is not empty: there is something in table %s; import into a new data directory, or a new database after openkenar migrate", s.name, name)
+			return nil, fmt.Errorf("%s is not empty: there is something in table %s; use a new data directory, or a new database after openkenar migrate", s.name, name)
 		}
 	}
 	return tables, nil

@@ -18,7 +18,11 @@ import (
 // hold no more than the work to be done.
 var wholeIndexes = []string{
 	"apps_pkey", "endpoint_health_pkey", "grants_unswept", "redeliveries_open", "media_gone", "deliveries_pending",
+	"nodes_pkey", "slots_pkey",
 }
+
+// smallTables are of a few hundred rows at most.
+var smallTables = []string{"nodes", "slots"}
 
 // coldScan is the one statement, of the erasure of a user, that reads an index
 // from end to end until there are statistics.
@@ -105,6 +109,7 @@ type planned struct {
 // faults are the steps whose cost grows with the past.
 func (p planned) faults(wholeLog bool) (list []string) {
 	switch {
+	case slices.Contains(smallTables, p.Table):
 	case strings.HasSuffix(p.Node, "Seq Scan"), strings.HasPrefix(p.Node, "Hash"), strings.HasPrefix(p.Node, "Merge"), strings.HasPrefix(p.Node, "Bitmap"):
 		list = append(list, p.Node+" "+p.Table)
 	case strings.HasPrefix(p.Node, "Index") && p.Cond == "" && !wholeLog && !slices.Contains(wholeIndexes, p.Index):
