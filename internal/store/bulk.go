@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strings"
+
+	"github.com/openkenar/openkenar/internal/delivery"
 )
 
 // bulkKind is a statement with many rows of parameters.
@@ -12,6 +14,7 @@ type bulkKind struct {
 	columns []string
 	types   []string // of the columns, where the statement does not tell them
 	before  string   // the rows
+	same    string   // what every row ends with
 	after   string
 }
 
@@ -25,16 +28,21 @@ type bulkSize struct {
 	rows int
 }
 
+// What is the same in nearly all rows of a table is not bound for each: those
+// that are as usual have a kind of their own.
 var (
 	eventRows    = newBulk("events", "id", "type", "order_key", "payload", "at", "deliveries", "skips")
 	deliveryRows = newBulk("deliveries",
 		"event_id", "app", "slot", "grant_id", "metadata", "state", "reason", "next_at", "why", "finished_at")
+	pendingRows = newBulk("deliveries", "event_id", "app", "slot", "grant_id", "metadata", "next_at").
+			with("state", string(delivery.Pending)).with("why", delivery.WhyFirst)
 	attemptRows = newBulk("attempts",
 		"event_id", "app", "n", "at", "duration_us", "request", "status", "answer", "error", "why", "next_at")
-	participantRows = ending(newBulk("participants", "user_id", "conversation"), " ON CONFLICT DO NOTHING")
-	messageRows     = ending(newBulk("messages",
-		"event_id", "id", "conversation", "type", "user_id", "app", "sent_at", "hash", "buttons", "media"),
-		" ON CONFLICT (id) DO NOTHING RETURNING event_id")
+	smoothAttemptRows = newBulk("attempts", "event_id", "app", "n", "at", "duration_us", "request", "status", "why")
+	participantRows   = newBulk("participants", "user_id", "conversation").ending(" ON CONFLICT DO NOTHING")
+	messageRows       = newBulk("messages",
+		"event_id", "id", "conversation", "type", "user_id", "app", "sent_at", "hash", "buttons", "media").ending(newIDs)
+	plainMessageRows = newBulk("messages", "event_id", "id", "conversation", "type", "user_id", "sent_at", "hash").ending(newIDs)
 	// deliveredRows are deliveries that an attempt has finished.
 	deliveredRows = &bulkKind{
 		columns: []string{"event_id", "app", "finished_at"},
@@ -45,17 +53,27 @@ var (
 	}
 )
 
-func ending(k *bulkKind, after string) *bulkKind {
-	k.after = after
-	return k
-}
+// newIDs keeps messages as they are that are stored already.
+const newIDs = " ON CONFLICT (id) DO NOTHING"
 
 // gathered are the tables whose new rows a transaction gathers: they are
 // written right before something looks at the table, and at the end.
-var gathered = []*bulkKind{eventRows, deliveryRows, attemptRows, participantRows}
+var gathered = []*bulkKind{eventRows, deliveryRows, pendingRows, attemptRows, smoothAttemptRows, participantRows}
 
 func newBulk(table string, columns ...string) *bulkKind {
 	return &bulkKind{table: table, columns: columns, before: "INSERT INTO " + table + " (" + strings.Join(columns, ", ") + ") VALUES "}
+}
+
+// with gives every row the same word in one more column.
+func (k *bulkKind) with(column, value string) *bulkKind {
+	k.before = strings.Replace(k.before, ") VALUES ", ", "+column+") VALUES ", 1)
+	k.same += ", '" + value + "'"
+	return k
+}
+
+func (k *bulkKind) ending(after string) *bulkKind {
+	k.after = after
+	return k
 }
 
 // text is the statement for n rows.
@@ -69,7 +87,7 @@ func (k *bulkKind) text(n int, parameter func(n int, typ string) string) string 
 			case j == 0 && i == 0:
 				before = "("
 			case j == 0:
-				before = "), ("
+				before = k.same + "), ("
 			}
 			typ := ""
 			if k.types != nil {
@@ -78,7 +96,7 @@ func (k *bulkKind) text(n int, parameter func(n int, typ string) string) string 
 			b.WriteString(before + parameter(i*len(k.columns)+j+1, typ))
 		}
 	}
-	return b.String() + ")" + k.after
+	return b.String() + k.same + ")" + k.after
 }
 
 // bulk returns the statement for so many rows.
@@ -94,30 +112,54 @@ func (s *Store) bulk(ctx context.Context, kind *bulkKind, rows int) (*written, e
 	return w, err
 }
 
-// inBulk runs a statement over rows of parameters, one value after another, and
-// scans what it returns.
-func inBulk[T any](tx *Tx, kind *bulkKind, args []any, scan func(scanner) (T, error)) (list []T, err error) {
+// inBulk runs a statement over rows of parameters, one value after another: do
+// runs it for some of them and returns how many rows it has changed.
+func (tx *Tx) inBulk(kind *bulkKind, args []any, do func(w *written, args []any) (int64, error)) error {
 	if err := sound(args); err != nil {
-		return nil, err
+		return err
 	}
 	for _, size := range bulkSizes {
 		for width := size * len(kind.columns); len(args) >= width; args = args[width:] {
 			w, err := tx.store.bulk(tx.ctx, kind, size)
 			if err != nil {
-				return nil, tx.failed(err)
+				return tx.failed(err)
 			}
 			if err := tx.before(w); err != nil {
-				return nil, err
+				return err
 			}
-			part, err := scanAll(tx.ctx, w, scan, args[:width])
+			n, err := do(w, args[:width])
 			if err != nil {
-				return nil, tx.failed(err)
+				return tx.failed(err)
 			}
-			tx.writes += len(part)
-			list = append(list, part...)
+			tx.writes += int(n)
 		}
 	}
-	return list, nil
+	return nil
+}
+
+// execBulk runs a statement over rows of parameters and returns how many rows
+// it has changed.
+func (tx *Tx) execBulk(kind *bulkKind, args []any) (changed int64, err error) {
+	err = tx.inBulk(kind, args, func(w *written, args []any) (int64, error) {
+		result, err := w.ExecContext(tx.ctx, args...)
+		if err != nil {
+			return 0, err
+		}
+		n, err := result.RowsAffected()
+		changed += n
+		return n, err
+	})
+	return changed, err
+}
+
+// queryBulk runs a statement over rows of parameters and scans what it returns.
+func queryBulk[T any](tx *Tx, kind *bulkKind, args []any, scan func(scanner) (T, error)) (list []T, err error) {
+	err = tx.inBulk(kind, args, func(w *written, args []any) (int64, error) {
+		part, err := scanAll(tx.ctx, w, scan, args)
+		list = append(list, part...)
+		return int64(len(part)), err
+	})
+	return list, err
 }
 
 // add gathers a row.

@@ -109,23 +109,59 @@ func scanMessage(r scanner) (chat.Stored, error) {
 	return m, err
 }
 
-// InsertMessages implements chat.Tx.
+// InsertMessages implements chat.Tx. Nearly always all of them are new, so it
+// looks only when one was not.
 func (tx *Tx) InsertMessages(list []chat.Stored) (inserted []bool, err error) {
-	inserted = make([]bool, len(list))
-	at := make(map[int64]int, len(list)) // by event
-	args := make([]any, 0, len(list)*len(messageRows.columns))
-	for i, m := range list {
-		at[m.Event] = i
+	kind := plainMessageRows
+	for _, m := range list {
+		if m.App != "" || m.Buttons != nil || m.Media != "" {
+			kind = messageRows
+		}
+	}
+	args := make([]any, 0, len(list)*len(kind.columns))
+	for _, m := range list {
+		if kind == plainMessageRows {
+			args = append(args, m.Event, m.ID, m.Conversation, string(m.Type), m.User, micros(m.SentAt), m.Hash)
+			continue
+		}
 		args = append(args, m.Event, m.ID, m.Conversation, string(m.Type), m.User, m.App, micros(m.SentAt), m.Hash,
 			text(m.Buttons), m.Media)
 	}
-	events, err := inBulk(tx, messageRows, args, scanID)
-	for _, e := range events {
-		i := at[e]
-		inserted[i] = true
-		tx.participate(list[i].User, list[i].Conversation)
+	inserted = make([]bool, len(list))
+	n, err := tx.execBulk(kind, args)
+	if err != nil {
+		return inserted, err
 	}
-	return inserted, err
+	if int(n) == len(list) {
+		for i := range inserted {
+			inserted[i] = true
+		}
+	} else if err := tx.found(list, inserted); err != nil {
+		return inserted, err
+	}
+	for i, m := range list {
+		if inserted[i] {
+			tx.participate(m.User, m.Conversation)
+		}
+	}
+	return inserted, nil
+}
+
+// found says which messages of a list are there under the events that they were
+// given just now.
+func (tx *Tx) found(list []chat.Stored, there []bool) error {
+	at := make(map[int64]int, len(list)) // by event
+	for i, m := range list {
+		at[m.Event] = i
+	}
+	events, err := rows(tx.ctx, tx, scanID, `SELECT event_id FROM messages WHERE event_id BETWEEN $1 AND $2`,
+		list[0].Event, list[len(list)-1].Event)
+	for _, e := range events {
+		if i, ok := at[e]; ok {
+			there[i] = true
+		}
+	}
+	return err
 }
 
 // participate notes that a user has written in a conversation, for the day on

@@ -110,7 +110,7 @@ func (tx *Tx) recordDelivered(outcomes []delivery.Outcome) (rest []delivery.Outc
 		usual[o.ID] = o
 		args = append(args, o.ID.Event, o.ID.App, micros(o.Attempt.At.Add(o.Attempt.Duration)))
 	}
-	found, err := inBulk(tx, deliveredRows, args, scanDelivered)
+	found, err := queryBulk(tx, deliveredRows, args, scanDelivered)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +179,10 @@ func (tx *Tx) insertAttempt(o delivery.Outcome, n int) error {
 		if erased != 0 {
 			answer = nil
 		}
+	}
+	if len(answer) == 0 && a.Error == "" && a.NextAt.IsZero() {
+		tx.add(smoothAttemptRows, o.ID.Event, o.ID.App, n, micros(a.At), a.Duration.Microseconds(), legible(a.Request), a.Status, a.Why)
+		return nil
 	}
 	tx.add(attemptRows, o.ID.Event, o.ID.App, n, micros(a.At), a.Duration.Microseconds(), legible(a.Request), a.Status, answer, legible(a.Error),
 		a.Why, micros(a.NextAt))

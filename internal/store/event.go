@@ -152,12 +152,12 @@ func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) {
 func (tx *Tx) dueAt(e event.Event) int64 { return max(micros(e.At), tx.after>>idShift) }
 
 func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) {
-	next, why, finished := tx.dueAt(e), delivery.WhyFirst, int64(0)
-	if v.State == delivery.Skipped {
-		next, why, finished = 0, "", micros(e.At)
+	if v.State == delivery.Pending {
+		tx.add(pendingRows, e.ID, v.App, delivery.Slot(v.App), v.Grant, text(v.Metadata), tx.dueAt(e))
+		return
 	}
 	tx.add(deliveryRows,
-		e.ID, v.App, delivery.Slot(v.App), v.Grant, text(v.Metadata), string(v.State), v.Reason, next, why, finished)
+		e.ID, v.App, delivery.Slot(v.App), v.Grant, text(v.Metadata), string(v.State), v.Reason, int64(0), "", micros(e.At))
 }
 
 // RecordCall implements extension.Store. A call is never pending beyond its
