@@ -12,6 +12,7 @@ package chat
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/openkenar/openkenar/internal/access"
@@ -311,14 +312,15 @@ func (c *Chat) All(ctx context.Context, writes []Write) (results []Result, err e
 // some carries out the first writes of several: all messages up to the next
 // that is none, or one that is none.
 func (c *Chat) some(tx Tx, writes []Write) []Result {
-	var messages []NewMessage
-	for _, w := range writes {
-		if w.Message == nil {
-			break
-		}
-		messages = append(messages, *w.Message)
+	n := slices.IndexFunc(writes, func(w Write) bool { return w.Message == nil })
+	if n < 0 {
+		n = len(writes)
 	}
-	if len(messages) > 0 {
+	if n > 0 {
+		messages := make([]NewMessage, n)
+		for i, w := range writes[:n] {
+			messages[i] = *w.Message
+		}
 		return PutMessages(tx, messages, c.now())
 	}
 	change, err := writes[0].Other(tx, c.now())

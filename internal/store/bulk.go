@@ -162,6 +162,15 @@ func queryBulk[T any](tx *Tx, kind *bulkKind, args []any, scan func(scanner) (T,
 	return list, err
 }
 
+// gathering is where a transaction gathers rows, in the memory of the last one.
+func (s *Store) gathering() map[*bulkKind][]any {
+	for kind, args := range s.gathered {
+		clear(args)
+		s.gathered[kind] = args[:0]
+	}
+	return s.gathered
+}
+
 // add gathers a row.
 func (tx *Tx) add(kind *bulkKind, row ...any) {
 	tx.writes++

@@ -59,13 +59,14 @@ type Store struct {
 
 	reading statements
 	// Used by the writer only:
-	writing *sql.Conn           // nil while there is none
-	written map[string]*written // statements of its connection
-	bulks   map[bulkSize]*written
-	commits uint64 // on its connection
-	known   known
-	lastID  int64
-	alone   bool // no other node lived at the last turn
+	writing  *sql.Conn           // nil while there is none
+	written  map[string]*written // statements of its connection
+	bulks    map[bulkSize]*written
+	gathered map[*bulkKind][]any // by the last transaction; empty, but for its memory
+	commits  uint64              // on its connection
+	known    known
+	lastID   int64
+	alone    bool // no other node lived at the last turn
 
 	// Of this process among those that share the ledger; 0: none.
 	node, session atomic.Int64
@@ -86,6 +87,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	s := &Store{
 		readOnly: o.ReadOnly, now: o.Now, log: o.Log, metrics: newMetrics(o.Metrics),
 		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}),
+		gathered:  map[*bulkKind][]any{},
 		committed: func([]delivery.Delivery) {}, appeared: func([]string) {}, fed: func() {},
 	}
 	if s.now == nil {

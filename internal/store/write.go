@@ -129,7 +129,7 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		s.known.forgetAll()
 		s.lastID = max(s.lastID, now.last)
 	}
-	tx := &Tx{store: s, ctx: ctx, others: now.others, after: now.after(), gathered: map[*bulkKind][]any{}, ended: map[delivery.State]int{}}
+	tx := &Tx{store: s, ctx: ctx, others: now.others, after: now.after(), gathered: s.gathering(), ended: map[delivery.State]int{}}
 	for _, w := range group {
 		if !now.member && tx.joined == 0 && !w.lateToo {
 			w.err = errAway()
