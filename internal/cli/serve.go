@@ -113,7 +113,7 @@ func (v serveCmd) Run(ctx context.Context, c *call) error {
 
 // gcPercent lets the heap grow more than usual before it is collected: the heap
 // of a server is small, most of its memory is the ledger's cache.
-const gcPercent = 200
+const gcPercent = 400
 
 // run runs a server until ctx ends, then stops it within the drain time. Being
 // stopped while it starts is no failure.
