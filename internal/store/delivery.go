@@ -45,13 +45,21 @@ func scanDue(r scanner) (delivery.Delivery, error) {
 
 // Due implements delivery.Store.
 func (s *Store) Due(ctx context.Context, app string, now time.Time, limit int) ([]delivery.Delivery, error) {
-	return rows(ctx, &s.reading, scanDue,
-		`SELECT d.event_id, d.app, d.grant_id, d.metadata, d.attempts, d.retry, d.why, d.next_at,
+	if s.dialect.exclusive {
+		return rows(ctx, &s.reading, scanDue, dueDeliveries, app, micros(now), limit, 0)
+	}
+	look := s.floors.look(app)
+	list, err := rows(ctx, &s.reading, scanDue, dueDeliveries, app, micros(now), limit, look.from)
+	look.end(list, now, err)
+	return list, err
+}
+
+// dueDeliveries reads the deliveries of $1 that are due at $2, above a floor.
+const dueDeliveries = `SELECT d.event_id, d.app, d.grant_id, d.metadata, d.attempts, d.retry, d.why, d.next_at,
 			e.type, e.order_key, e.payload, coalesce(g.revoked_at, 0)
 		FROM deliveries d JOIN events e ON e.id = d.event_id LEFT JOIN grants g ON g.id = d.grant_id
-		WHERE d.app = $1 AND d.state = 'pending' AND d.next_at <= $2
-		ORDER BY d.next_at, d.event_id LIMIT $3`, app, micros(now), limit)
-}
+		WHERE d.app = $1 AND d.state = 'pending' AND d.next_at <= $2 AND d.next_at >= $4
+		ORDER BY d.next_at, d.event_id LIMIT $3`
 
 // NextDue implements delivery.Store.
 func (s *Store) NextDue(ctx context.Context, app string, now time.Time) (time.Time, error) {
@@ -154,6 +162,9 @@ func (tx *Tx) record(o delivery.Outcome) (ended bool, err error) {
 			OR state IN ('pending', 'canceled', 'exhausted') AND $3 = 'delivered') RETURNING attempts`,
 		[]any{o.ID.Event, o.ID.App, string(o.State), legible(o.Reason), made, o.Retry, micros(o.NextAt), o.Why, finished, o.Attempts}, &n)
 	ended = ok && o.State != delivery.Pending
+	if ok && !ended {
+		tx.waits(o.ID.App, micros(o.NextAt))
+	}
 	if err != nil || made == 0 {
 		return ended, err
 	}
@@ -368,6 +379,7 @@ func (tx *Tx) putBack(id delivery.ID, why string, now time.Time) (bool, error) {
 		WHERE d.event_id = $1 AND d.app = $2 AND`+sendable, id.Event, id.App, micros(now), why)
 	if n > 0 {
 		tx.wake(id.App)
+		tx.waits(id.App, micros(now))
 	}
 	return n > 0, err
 }

@@ -153,7 +153,9 @@ func (tx *Tx) dueAt(e event.Event) int64 { return max(micros(e.At), tx.after>>id
 
 func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) {
 	if v.State == delivery.Pending {
-		tx.add(pendingRows, e.ID, v.App, delivery.Slot(v.App), v.Grant, text(v.Metadata), tx.dueAt(e))
+		due := tx.dueAt(e)
+		tx.waits(v.App, due)
+		tx.add(pendingRows, e.ID, v.App, delivery.Slot(v.App), v.Grant, text(v.Metadata), due)
 		return
 	}
 	tx.add(deliveryRows,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Statements returns the texts of all statements that ran so far.
@@ -81,4 +82,14 @@ func Restream(from io.Reader, to io.Writer) error {
 			return fmt.Errorf("what was read cannot be written: %w", err)
 		}
 	}
+}
+
+// DueDeliveries is the statement of Due.
+const DueDeliveries = dueDeliveries
+
+// Floor is from where on Due looks, in microseconds.
+func (s *Store) Floor(app string) int64 {
+	look := s.floors.look(app)
+	look.end(nil, time.Time{}, context.Canceled)
+	return look.from
 }

@@ -58,6 +58,7 @@ type Store struct {
 	metrics  *metrics
 
 	reading statements
+	floors  floors
 	// Used by the writer only:
 	writing  *sql.Conn           // nil while there is none
 	written  map[string]*written // statements of its connection

@@ -157,7 +157,9 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		return s.abandon(ctx, group, unavailable("write", err))
 	}
 	start := time.Now()
-	if err := s.control(ctx, "COMMIT"); err != nil {
+	err = s.control(ctx, "COMMIT")
+	s.floors.lower(tx.pending)
+	if err != nil {
 		lost := transaction != "" && s.connection() == broken
 		s.rollback(ctx)
 		if !lost {
@@ -351,12 +353,13 @@ type Tx struct {
 	published []published
 
 	// Where several nodes write:
-	others  int      // that live
-	after   int64    // what happens is later than what has this id; 0: nothing says so
-	woken   []string // apps of which deliveries were put back
-	changes int      // to what nodes remember
-	joined  int64    // this node's id, if it has joined
-	moved   bool     // nodes have come or gone, or slots
+	others  int              // that live
+	after   int64            // what happens is later than what has this id; 0: nothing says so
+	woken   []string         // apps of which deliveries were put back
+	changes int              // to what nodes remember
+	joined  int64            // this node's id, if it has joined
+	moved   bool             // nodes have come or gone, or slots
+	pending map[string]int64 // when the first falls due of what an app has got to be sent
 
 	// For the metrics:
 	events int                    // new ones

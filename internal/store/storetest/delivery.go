@@ -11,6 +11,7 @@ import (
 
 var deliveryTests = tests{
 	"due deliveries come by their time, then by event, up to a limit":            dueOrder,
+	"what falls due before what was seen is due too":                             dueEarlier,
 	"the next one due is the first after now":                                    nextDue,
 	"apps wait that have pending deliveries":                                     waiting,
 	"the most overdue delivery of all apps is found":                             oldestDue,
@@ -46,6 +47,50 @@ func dueOrder(t *testing.T, open opener) {
 	now = now.Add(-time.Microsecond)
 	same(t, "a moment before", due(10), []int64{first, second})
 	same(t, "of an unknown app", len(l.due("nobody", now)), 0)
+}
+
+func dueEarlier(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	now := base.Add(time.Hour)
+	due := func(want ...int64) {
+		t.Helper()
+		got := []delivery.ID{}
+		for _, d := range l.due("a", now) {
+			got = append(got, d.ID)
+		}
+		same(t, "due", got, ids("a", want...))
+	}
+	last := l.happen(now, pending("a"))
+	due(last)
+	first := l.happen(base, pending("a"))
+	due(first, last)
+	l.record(delivered(first, "a", 1), delivered(last, "a", 1))
+	due()
+
+	if done, _, err := l.PutBack(t.Context(), delivery.ID{Event: last, App: "a"}, "by hand", base.Add(time.Second)); !done || err != nil {
+		t.Fatalf("put back %t, %v", done, err)
+	}
+	due(last)
+	l.record(failed(last, "a", 2, base.Add(2*time.Second)))
+	due(last)
+	now = base.Add(time.Second) // the clock was set back
+	due()
+	again := l.happen(base, pending("a"))
+	due(again)
+	l.record(delivered(again, "a", 1))
+	due()
+	now = base.Add(time.Hour)
+	due(last)
+	l.record(delivered(last, "a", 3))
+
+	_, err := l.StartPuttingBack(t.Context(), delivery.Selection{State: delivery.Delivered}, 3, base)
+	ok(t, err)
+	for more := true; more; {
+		var err error
+		_, more, err = l.RedeliverStep(t.Context(), "in bulk", base)
+		ok(t, err)
+	}
+	due(last, first, again) // by event, as it is one moment
 }
 
 func nextDue(t *testing.T, open opener) {
