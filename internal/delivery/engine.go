@@ -108,9 +108,7 @@ func (e *Engine) Start(ctx context.Context) error {
 		return err
 	}
 	e.worker.Go(func() { e.chore(e.ctx) })
-	if e.retention > 0 {
-		e.worker.Go(func() { e.retain(e.ctx) })
-	}
+	e.worker.Go(func() { e.retain(e.ctx) })
 	e.recorder.Go(func() { e.record(context.WithoutCancel(ctx)) })
 	return nil
 }

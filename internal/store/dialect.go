@@ -35,6 +35,8 @@ type dialect struct {
 	replan string
 	// exclusive: no other process writes to the ledger.
 	exclusive bool
+	// partitioned: events, deliveries and attempts are, by ranges of event ids.
+	partitioned bool
 	// parameter is the nth parameter of a statement with very many, of a type
 	// where the statement does not tell it.
 	parameter func(n int, typ string) string

@@ -3,10 +3,12 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -84,6 +86,30 @@ func Restream(from io.Reader, to io.Writer) error {
 	}
 }
 
+// MigrateBefore brings a PostgreSQL ledger to the migration before a named one.
+func MigrateBefore(ctx context.Context, url, name string) (err error) {
+	s, err := postgresSite(Options{URL: url})
+	if err != nil {
+		return err
+	}
+	db, err := s.openWriter()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	p, err := s.dialect.provider(db)
+	if err != nil {
+		return err
+	}
+	for _, source := range p.ListSources() {
+		if strings.HasSuffix(source.Path, "_"+name+".sql") {
+			_, err = p.UpTo(ctx, source.Version-1)
+			return err
+		}
+	}
+	return fmt.Errorf("no migration %s", name)
+}
+
 // DueDeliveries is the statement of Due.
 const DueDeliveries = dueDeliveries
 
@@ -93,3 +119,16 @@ func (s *Store) Floor(app string) int64 {
 	look.end(nil, time.Time{}, context.Canceled)
 	return look.from
 }
+
+// MakePartitions is Partition of a process of its own.
+func MakePartitions(ctx context.Context, url string, retention time.Duration, now time.Time) (err error) {
+	db, err := WriterDB(url)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return makePartitions(ctx, db, partitionSpan(retention), now)
+}
+
+// ErrBusy says that partitions cannot be changed now.
+var ErrBusy = errBusy

@@ -24,14 +24,15 @@ import (
 // what it reads then is what those before it have committed. A snapshot of the
 // whole transaction would be from before the wait.
 var postgres = dialect{
-	folder:   "migrations/postgres",
-	goose:    goose.DialectPostgres,
-	locker:   lock.NewPostgresSessionLocker,
-	outdated: `run "openkenar migrate"`,
-	begin:    takeTurn,
-	end:      endTurn,
-	replan:   "DISCARD PLANS",
-	outcome:  `SELECT coalesce(pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), 'forgotten')`,
+	folder:      "migrations/postgres",
+	goose:       goose.DialectPostgres,
+	locker:      lock.NewPostgresSessionLocker,
+	outdated:    `run "openkenar migrate"`,
+	begin:       takeTurn,
+	end:         endTurn,
+	replan:      "DISCARD PLANS",
+	partitioned: true,
+	outcome:     `SELECT coalesce(pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), 'forgotten')`,
 	parameter: func(n int, typ string) string {
 		if typ != "" {
 			typ = "::" + typ
@@ -145,6 +146,10 @@ func claimPostgres(ctx context.Context, c *sql.Conn) error {
 	return err
 }
 
+// migrateTries is how often a migration that others stand in the way of is
+// tried; each makes writers wait for half a second.
+const migrateTries = 20
+
 // statePostgres knows what COMMIT does not tell: of a transaction in which a
 // statement failed it makes a rollback, without an error.
 func statePostgres(c *sql.Conn) state {
@@ -166,6 +171,7 @@ func statePostgres(c *sql.Conn) state {
 const (
 	undefinedTable    = "42P01"
 	lockNotAvailable  = "55P03"
+	notAllowed        = "42501"
 	futureTransaction = "22023" // for pg_xact_status: this database has not had it
 )
 
@@ -191,7 +197,23 @@ func Migrate(ctx context.Context, o Options) (from, to int64, err error) {
 	if from, to, err = s.dialect.versions(ctx, db); err != nil {
 		return 0, 0, fmt.Errorf("migrate %s: %w", s.name, err)
 	}
-	if err := s.dialect.migrate(ctx, db); err != nil {
+	for try := 1; ; try++ {
+		if err = s.dialect.migrate(ctx, db); err == nil || !passes(err) || try == migrateTries {
+			break
+		}
+		select {
+		case <-time.After(alterPause):
+		case <-ctx.Done():
+			return from, to, ctx.Err()
+		}
+	}
+	if passes(err) {
+		err = fmt.Errorf("%w; others use its tables and do not let go: end what they left open, and run it again", err)
+	}
+	if err == nil {
+		err = makePartitions(ctx, db, partitionSpan(usualRetention), time.Now())
+	}
+	if err != nil && !errors.Is(err, errBusy) { // then others make partitions, or will
 		return from, to, fmt.Errorf("migrate %s: %w", s.name, err)
 	}
 	return from, max(from, to), nil

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -49,10 +50,16 @@ func scanAged(r scanner) (a aged, err error) {
 // PruneStep implements delivery.Chores. It looks at the events on a reader, so
 // that those which must stay cost the writer nothing, however many they are.
 func (s *Store) PruneStep(ctx context.Context, at delivery.Pruning, now time.Time) (next delivery.Pruning, more bool, err error) {
+	end := idAt(at.Before)
+	if s.dialect.partitioned {
+		if at, end, more, err = s.dropStep(ctx, at, now.Sub(at.Before)); err != nil || more {
+			return at, more, err
+		}
+	}
 	window, err := rows(ctx, &s.reading, scanAged,
 		`SELECT e.id, e.at, 1 + count(d.app) + CAST(coalesce(sum(d.attempts), 0) AS BIGINT), count(CASE WHEN d.state = 'pending' THEN 1 END)
 		FROM events e LEFT JOIN deliveries d ON d.event_id = e.id
-		WHERE e.id > $1 AND e.id < $2 GROUP BY e.id ORDER BY e.id LIMIT $3`, at.Event, idAt(at.Before), pruneWindow)
+		WHERE e.id > $1 AND e.id < $2 GROUP BY e.id ORDER BY e.id LIMIT $3`, at.Event, end, pruneWindow)
 	if err != nil {
 		return at, false, err
 	}
@@ -138,6 +145,8 @@ func (s *Store) pruneAccess(ctx context.Context, before, now time.Time) (more bo
 
 // pruned notes that ids up to this one may be missing.
 func (tx *Tx) pruned(id int64) error {
-	return tx.run(`INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value
-		WHERE CAST(settings.value AS BIGINT) < CAST(excluded.value AS BIGINT)`, prunedTo, strconv.FormatInt(id, 10))
+	return tx.run(fmt.Sprintf(notePruned, "$1", "$2"), prunedTo, strconv.FormatInt(id, 10))
 }
+
+const notePruned = `INSERT INTO settings (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+	WHERE CAST(settings.value AS BIGINT) < CAST(excluded.value AS BIGINT)`

@@ -59,6 +59,7 @@ type Store struct {
 
 	reading statements
 	floors  floors
+	moved   sync.Map // partitions whose messages have their content themselves
 	// Used by the writer only:
 	writing  *sql.Conn           // nil while there is none
 	written  map[string]*written // statements of its connection
