@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/openkenar/openkenar/internal/status"
 )
 
 const (
@@ -18,7 +20,8 @@ const (
 	// fillBelow is how few deliveries a lane holds when it looks for more. A read
 	// passes by what is held already, so it is seldom and adds much.
 	fillBelow = laneItems / 4
-	// fillRetry is how long a lane waits after the ledger could not be read.
+	// fillRetry is how long a lane waits after the ledger could not be read, more
+	// or less: lanes that failed together do not come back together.
 	fillRetry = time.Second
 )
 
@@ -42,6 +45,7 @@ type lane struct {
 	behind  bool
 	closed  bool // the app is no longer this engine's to send to
 	filling bool
+	blind   bool            // the ledger could not be read, and is not for a while; what is held is sent
 	again   map[ID]struct{} // held, and put back in the ledger since
 	parked  bool            // the app may not be called now
 	stuck   bool            // and nothing but a wake will change that
@@ -96,7 +100,7 @@ func (l *lane) wake() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.wakes++
-	l.parked, l.behind, l.wakeAt = l.closed, true, time.Time{}
+	l.parked, l.blind, l.behind, l.wakeAt = l.closed, false, true, time.Time{}
 	l.fill()
 }
 
@@ -262,7 +266,8 @@ func (l *lane) fill() {
 }
 
 func (l *lane) wantsFill() bool {
-	return l.behind && !l.parked && !l.closed && !l.engine.stopping() && !l.engine.lapsed() && len(l.held) <= fillBelow && l.room() > 0
+	return l.behind && !l.parked && !l.closed && !l.blind && !l.engine.stopping() && !l.engine.lapsed() &&
+		len(l.held) <= fillBelow && l.room() > 0
 }
 
 // read takes due deliveries from the ledger until the lane is full or up to
@@ -281,8 +286,7 @@ func (l *lane) read() {
 		if err != nil {
 			l.behind = true
 			if ctx.Err() == nil {
-				l.engine.log.ErrorContext(ctx, "the ledger cannot be read; trying again", "app", l.app, "err", err)
-				l.park(hold{until: l.engine.now().Add(fillRetry)})
+				l.goBlind(ctx, err)
 			}
 			break
 		}
@@ -302,6 +306,17 @@ func (l *lane) read() {
 	l.filling = false
 	l.settled = nil
 	l.tellIdle()
+}
+
+// goBlind waits before the ledger is read again. Failure policy: what is held is
+// sent meanwhile. Where all of the ledger is out of reach, it says so itself.
+func (l *lane) goBlind(ctx context.Context, err error) {
+	if status.KindOf(err) != status.Unavailable {
+		l.engine.log.ErrorContext(ctx, "the ledger cannot be read; trying again", "app", l.app, "err", err)
+	}
+	l.blind = true
+	l.alarm(l.engine.now().Add(spread(fillRetry)))
+	l.dispatch()
 }
 
 // take queues what was read and is not held already.

@@ -8,7 +8,7 @@ import (
 const (
 	recordBatch = 4096                   // outcomes that share a transaction
 	recordRetry = 100 * time.Millisecond // wait after a failed write, growing to recordMax
-	recordMax   = 5 * time.Second
+	recordMax   = time.Second
 	// recordEvery keeps transactions apart while there is traffic: what comes
 	// within it shares one. It is also how much more a crash may repeat.
 	recordEvery = 5 * time.Millisecond

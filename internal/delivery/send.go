@@ -35,10 +35,10 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 	}
 	endpoint, err := e.endpoints.Endpoint(ctx, d.ID.App)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && status.KindOf(err) != status.Unavailable { // of which the ledger tells itself
 			e.log.ErrorContext(ctx, "the app's endpoint cannot be read; trying again", "app", d.ID.App, "err", err)
 		}
-		return nil, hold{until: e.now().Add(holdRetry)}
+		return nil, hold{until: e.now().Add(spread(holdRetry))}
 	}
 	if endpoint.Hold != "" {
 		return nil, hold{}

@@ -83,6 +83,20 @@ func (p *platform) stop() {
 	}
 }
 
+// until waits for something that others bring about.
+func until(t testing.TB, what string, within time.Duration, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(within); !holds(); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within %s: %s", within, what)
+		}
+	}
+}
+
 // answer is what a call got.
 type answer struct {
 	t      testing.TB

@@ -42,21 +42,6 @@ func startNodes(t *testing.T) (nodes [2]*platform) {
 	return [2]*platform{first, second}
 }
 
-// until waits for something that other nodes bring about.
-func until(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s: not within 20 s", what)
-		}
-	}
-}
-
 // eachWay runs a test through each node, with the other one beside it.
 func eachWay(t *testing.T, f func(t *testing.T, here, there *platform)) {
 	t.Helper()
@@ -74,7 +59,7 @@ func TestNodesDeliver(t *testing.T) {
 			p.say("BUYER", fmt.Sprint("message ", i))
 		}
 		var got []hook
-		until(t, "all messages arrive", func() bool { got = append(got, here.hook.take()...); return len(got) >= 4 })
+		until(t, "all messages arrive", 20*time.Second, func() bool { got = append(got, here.hook.take()...); return len(got) >= 4 })
 		for i, e := range read(t, got) {
 			if want := fmt.Sprint("message ", i); e.NewMessage.Text != want {
 				t.Errorf("message %d is %q, want %q", i, e.NewMessage.Text, want)
@@ -104,7 +89,7 @@ func TestNodesAreSilentAfterARevocation(t *testing.T) {
 		here.host("DELETE", "/users/seller/grants/sample-app", "").ok()
 		<-left
 		for _, e := range events {
-			until(t, "what is queued is canceled", func() bool { v := here.verdicts(e); return len(v) == 1 && v[0].State == "canceled" })
+			until(t, "what is queued is canceled", 20*time.Second, func() bool { v := here.verdicts(e); return len(v) == 1 && v[0].State == "canceled" })
 		}
 		if len(begun) > 0 {
 			t.Errorf("%d more were sent after the revocation", len(begun))
@@ -145,7 +130,7 @@ func TestNodesForgetAtOnce(t *testing.T) {
 			t.Errorf("%d were sent to an app that is paused", len(got))
 		}
 		there.host("PATCH", "/apps/sample-app", `{"paused":false}`).ok()
-		until(t, "it is sent once the app is resumed", func() bool { return here.verdicts(event)[0].State == "delivered" })
+		until(t, "it is sent once the app is resumed", 20*time.Second, func() bool { return here.verdicts(event)[0].State == "delivered" })
 		if got := here.hook.take(); len(got) != 1 {
 			t.Errorf("%d webhooks, want 1", len(got))
 		}

@@ -347,11 +347,11 @@ type published struct {
 func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 	operations := api.NewMux(api.Options{Log: s.log})
 	operations.Handle("GET /healthz", func(*http.Request) (any, error) { return api.Empty{}, nil })
-	operations.Handle("GET /readyz", func(*http.Request) (any, error) {
+	operations.Handle("GET /readyz", func(r *http.Request) (any, error) {
 		if !s.ready.Load() {
-			return nil, status.New(status.Unavailable, "not ready")
+			return nil, status.New(status.Unavailable, "not ready: the server starts or stops")
 		}
-		return api.Empty{}, nil
+		return api.Empty{}, s.store.Ready(r.Context())
 	})
 	operations.Handle("GET "+egressPath, func(*http.Request) (any, error) { return published{s.egress}, nil })
 

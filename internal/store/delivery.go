@@ -48,9 +48,13 @@ func (s *Store) Due(ctx context.Context, app string, now time.Time, limit int) (
 	if s.dialect.exclusive {
 		return rows(ctx, &s.reading, scanDue, dueDeliveries, app, micros(now), limit, 0)
 	}
+	var before int64
+	if _, err := row(ctx, &s.reading, `SELECT coalesce(max(id), 0) FROM commits`, nil, &before); err != nil {
+		return nil, err
+	}
 	look := s.floors.look(app)
 	list, err := rows(ctx, &s.reading, scanDue, dueDeliveries, app, micros(now), limit, look.from)
-	look.end(list, now, err)
+	look.end(list, before, err)
 	return list, err
 }
 
@@ -84,9 +88,10 @@ func (s *Store) Waiting(ctx context.Context) ([]string, error) {
 		WHERE EXISTS (SELECT 1 FROM deliveries WHERE app = slug AND state = 'pending') ORDER BY slug`)
 }
 
-// Record implements delivery.Store.
+// Record implements delivery.Store. It waits until the outcomes are on disk or
+// known not to be: recorded twice, an attempt would be on the log twice.
 func (s *Store) Record(ctx context.Context, outcomes []delivery.Outcome) error {
-	return s.write(ctx, func(tx *Tx) error {
+	return s.submit(ctx, &write{run: func(tx *Tx) error {
 		rest, err := tx.recordDelivered(outcomes)
 		if err != nil {
 			return err
@@ -102,7 +107,7 @@ func (s *Store) Record(ctx context.Context, outcomes []delivery.Outcome) error {
 			}
 		}
 		return nil
-	})
+	}})
 }
 
 // recordDelivered records the usual outcomes in bulk: an attempt that was a
@@ -375,11 +380,12 @@ const sendable = ` d.state <> 'skipped'
 
 // putBack makes a delivery pending if it may be sent again.
 func (tx *Tx) putBack(id delivery.ID, why string, now time.Time) (bool, error) {
+	at := tx.notBefore(now)
 	n, err := tx.exec(`UPDATE deliveries AS d SET state = 'pending', reason = '', retry = 0, next_at = $3, why = $4, finished_at = 0
-		WHERE d.event_id = $1 AND d.app = $2 AND`+sendable, id.Event, id.App, micros(now), why)
+		WHERE d.event_id = $1 AND d.app = $2 AND`+sendable, id.Event, id.App, at, why)
 	if n > 0 {
 		tx.wake(id.App)
-		tx.waits(id.App, micros(now))
+		tx.waits(id.App, at)
 	}
 	return n > 0, err
 }

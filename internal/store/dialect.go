@@ -27,10 +27,10 @@ type dialect struct {
 	outdated string // what to do about a schema that is too old
 	// begin starts a transaction that will write, when its turn has come.
 	begin func(context.Context, *Store) (turn, error)
-	// end is the last statement of a transaction, which it names; outcome says
-	// what became of that. Nil and empty where a COMMIT cannot lose its answer.
-	end     func(*Tx) (transaction string, err error)
-	outcome string
+	// end is the last statement of a transaction before its COMMIT: it leaves a
+	// mark by which it is known whether it came to be. Nil where a COMMIT cannot
+	// lose its answer.
+	end func(*Tx) (mark int64, err error)
 	// replan forgets plans, which were made for a smaller ledger; may be empty.
 	replan string
 	// exclusive: no other process writes to the ledger.
@@ -42,10 +42,16 @@ type dialect struct {
 	parameter func(n int, typ string) string
 	// claim makes a connection fit for a writer.
 	claim func(ctx context.Context, c *sql.Conn) error
-	state func(*sql.Conn) state
+	// session names the session of a connection, and evict ends one that may
+	// have outlived it; empty where there are none.
+	session string
+	evict   func(ctx context.Context, c *sql.Conn, session int64) error
+	state   func(*sql.Conn) state
 	// storage says whether an error is one of the storage (a full disk, say) and
-	// not of the statement.
-	storage func(error) bool
+	// not of the statement; readOnly, that this place takes no writes at all;
+	// reason, what it is, in a few words without a secret.
+	storage, readOnly func(error) bool
+	reason            func(error) string
 	// empty: an error says that there is no schema at all.
 	empty func(error) bool
 	// columns of the table $1: name, type, and place in the primary key from 1.
@@ -73,8 +79,8 @@ type site struct {
 	name       string   // for people; it holds no secret
 	path       string   // of the file of an embedded one
 	lock       *os.File // keeps others off that
-	openWriter func() (*sql.DB, error)
-	openReader func() (*sql.DB, error)
+	openWriter func(context.Context) (*sql.DB, error)
+	openReader func(context.Context) (*sql.DB, error)
 	listener   func(context.Context) (*pgx.Conn, error) // where several nodes write
 }
 

@@ -14,12 +14,9 @@ import (
 // gone out since. So the store remembers for each app how far down there was
 // nothing left, and looks from there on.
 const (
-	// floorLag is how long before it is seen others may have made a delivery: the
-	// time to commit it, and the difference of two clocks.
-	floorLag = 5 * time.Second
 	// floorAge is how long a floor serves. Then the whole of what is pending is
-	// looked through again: what came from another node later than floorLag
-	// waits this long.
+	// looked through again: a retry that a node recorded late, after another had
+	// taken its place, waits this long.
 	floorAge = 10 * time.Second
 	// floorShare is how much longer than that look it serves at least.
 	floorShare = 20
@@ -70,9 +67,10 @@ func (f *floors) look(app string) floorLook {
 	return l
 }
 
-// end notes what a look at a moment of the platform's clock has found.
-func (l floorLook) end(found []delivery.Delivery, now time.Time, err error) {
-	at := micros(now.Add(-floorLag))
+// end notes what a look has found. before is an id of a transaction that it saw:
+// what others have committed since is due later (Tx.notBefore).
+func (l floorLook) end(found []delivery.Delivery, before int64, err error) {
+	at := before >> idShift
 	if len(found) > 0 {
 		at = min(at, micros(found[0].NextAt))
 	}

@@ -51,7 +51,7 @@ func TestPostgresDueBesideOldSnapshot(t *testing.T) {
 	if got := len(due(step)); got != left {
 		t.Fatalf("%d are due, want %d", got, left)
 	}
-	writer, err := store.WriterDB(here.URL)
+	writer, err := store.WriterDB(t.Context(), here.URL)
 	ok(t, err)
 	defer func() { _ = writer.Close() }()
 	whole, bounded := buffers(t, writer, now, 0), buffers(t, writer, now, s.Floor("a"))

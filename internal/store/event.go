@@ -135,7 +135,7 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 		if v.State == delivery.Pending {
 			tx.fresh = append(tx.fresh, delivery.Delivery{
 				ID: delivery.ID{Event: e.ID, App: v.App}, Type: string(e.Type), Key: e.Key, Grant: v.Grant, Why: delivery.WhyFirst,
-				NextAt: moment(tx.dueAt(e)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
+				NextAt: moment(tx.notBefore(e.At)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
 			})
 		}
 	}
@@ -147,13 +147,13 @@ func (tx *Tx) insertEvent(e event.Event, deliveries, skips int) {
 	tx.add(eventRows, e.ID, string(e.Type), e.Key, text(e.Payload), micros(e.At), deliveries, skips)
 }
 
-// dueAt is when a new event's deliveries are due: not before what any node has
+// notBefore is when what happens now is due: not before what any node has
 // committed, whose clock may differ, because lanes go by that time first.
-func (tx *Tx) dueAt(e event.Event) int64 { return max(micros(e.At), tx.after>>idShift) }
+func (tx *Tx) notBefore(now time.Time) int64 { return max(micros(now), tx.after>>idShift) }
 
 func (tx *Tx) insertDelivery(e event.Event, v event.Verdict) {
 	if v.State == delivery.Pending {
-		due := tx.dueAt(e)
+		due := tx.notBefore(e.At)
 		tx.waits(v.App, due)
 		tx.add(pendingRows, e.ID, v.App, delivery.Slot(v.App), v.Grant, text(v.Metadata), due)
 		return

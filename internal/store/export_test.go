@@ -40,12 +40,12 @@ func (s *Store) FillDisk(ctx context.Context, room int) error {
 }
 
 // WriterDB opens a PostgreSQL ledger as the writer does, without its lock.
-func WriterDB(url string) (*sql.DB, error) {
+func WriterDB(ctx context.Context, url string) (*sql.DB, error) {
 	s, err := postgresSite(Options{URL: url})
 	if err != nil {
 		return nil, err
 	}
-	return s.openWriter()
+	return s.openWriter(ctx)
 }
 
 // MovedTables and LeftOut are what an export knows of tables.
@@ -92,7 +92,7 @@ func MigrateBefore(ctx context.Context, url, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	db, err := s.openWriter()
+	db, err := s.openWriter(ctx)
 	if err != nil {
 		return err
 	}
@@ -116,13 +116,13 @@ const DueDeliveries = dueDeliveries
 // Floor is from where on Due looks, in microseconds.
 func (s *Store) Floor(app string) int64 {
 	look := s.floors.look(app)
-	look.end(nil, time.Time{}, context.Canceled)
+	look.end(nil, 0, context.Canceled)
 	return look.from
 }
 
 // MakePartitions is Partition of a process of its own.
 func MakePartitions(ctx context.Context, url string, retention time.Duration, now time.Time) (err error) {
-	db, err := WriterDB(url)
+	db, err := WriterDB(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -131,4 +131,4 @@ func MakePartitions(ctx context.Context, url string, retention time.Duration, no
 }
 
 // ErrBusy says that partitions cannot be changed now.
-var ErrBusy = errBusy
+var ErrHeld = errHeld

@@ -31,6 +31,7 @@ var leftOut = map[string]string{
 	"nodes":            "of those that live now",
 	"slots":            "of those that live now",
 	"changes":          "for those that live now",
+	"commits":          "what became of transactions of those that live now",
 }
 
 // seeded is the table in which migrations put rows: of those an empty ledger

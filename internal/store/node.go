@@ -22,14 +22,15 @@ var _ delivery.Members = (*Store)(nil)
 const (
 	// turnLock is held by the one transaction of a schema that writes.
 	turnLock = 0x6f6b6e72 // "oknr"
-	// turnPatience is how long a group waits for its turn.
-	turnPatience = "10s"
 	// channel is where nodes tell each other what there is to see.
 	channel = "openkenar"
 	// maxNews is how long a notification may be, in bytes; PostgreSQL takes 7999.
 	maxNews = 7000
 	// keepChanges is how long changes are kept after every node has seen them.
 	keepChanges = time.Hour
+	// keepMarks is how long marks are kept: longer than somebody waits for what
+	// became of a transaction.
+	keepMarks = 10 * time.Minute
 	// databaseNow is the clock that leases end by.
 	databaseNow = `CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`
 
@@ -66,7 +67,7 @@ func takeTurn(ctx context.Context, s *Store) (t turn, err error) {
 	node := s.node.Load()
 	err = s.writing.Raw(func(driver any) (err error) {
 		var batch pgx.Batch
-		batch.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE`)
+		batch.Queue(`BEGIN ISOLATION LEVEL READ COMMITTED`)
 		batch.Queue(fmt.Sprintf(`SELECT pg_advisory_xact_lock(%d, hashtext(current_schema()))`, turnLock))
 		batch.Queue(`SELECT last_value, (SELECT count(*) FROM nodes WHERE id <> $1), EXISTS (SELECT 1 FROM nodes WHERE id = $1) FROM ids`, node)
 		answers := driver.(*stdlib.Conn).Conn().SendBatch(ctx, &batch)
@@ -82,16 +83,19 @@ func takeTurn(ctx context.Context, s *Store) (t turn, err error) {
 	return t, err
 }
 
-// endTurn is the last statement before a COMMIT: it names the transaction, and
-// leaves word of it to the other nodes.
-func endTurn(tx *Tx) (transaction string, err error) {
-	q, args := `SELECT CAST(pg_current_xact_id() AS TEXT), setval('ids', $1), ''`, []any{tx.NextID()}
+// endTurn leaves the mark of a transaction, the last id that was given, and word
+// to the other nodes. No number of a transaction that the engine gives would do
+// for a mark: after a crash, or on a standby that has become the primary, another
+// transaction may have the same.
+func endTurn(tx *Tx) (mark int64, err error) {
+	mark = tx.NextID()
+	q, args := `WITH mark AS (INSERT INTO commits (id) VALUES ($1)) SELECT setval('ids', $1), ''`, []any{mark}
 	if news := tx.news(); news != "" && tx.others > 0 {
-		q, args = `SELECT CAST(pg_current_xact_id() AS TEXT), setval('ids', $1), pg_notify('`+channel+`', $2)`, append(args, news)
+		q, args = `WITH mark AS (INSERT INTO commits (id) VALUES ($1)) SELECT setval('ids', $1), pg_notify('`+channel+`', $2)`, append(args, news)
 	}
 	var last, nothing any
-	_, err = row(tx.ctx, tx, q, args, &transaction, &last, &nothing)
-	return transaction, err
+	_, err = row(tx.ctx, tx, q, args, &last, &nothing)
+	return mark, err
 }
 
 // news is what other nodes are told once the transaction is committed. It only
@@ -171,7 +175,7 @@ func (tx *Tx) wake(app string) { tx.woken = append(tx.woken, app) }
 
 // Beat implements delivery.Members.
 func (s *Store) Beat(ctx context.Context, b delivery.Beat) (st delivery.Standing, err error) {
-	w := &write{lateToo: true, run: func(tx *Tx) (err error) {
+	w := &write{patience: patience, lateToo: true, run: func(tx *Tx) (err error) {
 		st, err = tx.beat(b)
 		return err
 	}}
@@ -225,7 +229,22 @@ func (tx *Tx) beat(b delivery.Beat) (st delivery.Standing, err error) {
 		st.Slots = append(st.Slots, int(slot))
 	}
 	slices.Sort(st.Slots)
+	if err := tx.forgetMarks(); err != nil {
+		return st, err
+	}
 	return st, tx.run(`DELETE FROM changes WHERE id < $1 AND id <= (SELECT min(seen) FROM nodes)`, idAt(tx.store.now().Add(-keepChanges)))
+}
+
+// forgetMarks takes old marks away. It begins where it has stopped, past what an
+// old snapshot keeps in the index.
+func (tx *Tx) forgetMarks() error {
+	s := tx.store
+	from, to := s.marked, idAt(s.now().Add(-keepMarks))
+	if err := tx.run(`DELETE FROM commits WHERE id >= $1 AND id < $2`, from, to); err != nil {
+		return err
+	}
+	s.marked = to
+	return nil
 }
 
 // join makes this node a member, also when it was taken for dead.
@@ -243,7 +262,7 @@ func (tx *Tx) join(b delivery.Beat) (node int64, err error) {
 	tx.joined, tx.moved = node, true
 	return node, tx.run(`INSERT INTO nodes (id, name, session, version, started_at, lease_end, seen)
 		VALUES ($1, $2, $3, $4, $5, `+databaseNow+` + $6, $7)`,
-		node, b.Name, tx.store.session.Load(), b.Version, micros(tx.store.now()), b.Lease.Microseconds(), seen)
+		node, b.Name, tx.store.presence.Load(), b.Version, micros(tx.store.now()), b.Lease.Microseconds(), seen)
 }
 
 // Leave implements delivery.Members.
@@ -328,7 +347,7 @@ func (s *Store) Listen(ctx context.Context, heard func(delivery.News)) (err erro
 	if _, err := conn.Exec(ctx, `LISTEN `+channel); err != nil {
 		return err
 	}
-	session := s.session.Load()
+	session := s.presence.Load()
 	if session == 0 {
 		session = rand.Int64()
 	}
@@ -336,7 +355,7 @@ func (s *Store) Listen(ctx context.Context, heard func(delivery.News)) (err erro
 	if _, err := conn.Exec(ctx, `SELECT pg_try_advisory_lock($1)`, session); err != nil {
 		return err
 	}
-	s.session.Store(session)
+	s.presence.Store(session)
 	heard(allNews) // what was said before is not heard again
 	for {
 		n, err := waitForNews(ctx, conn)

@@ -163,7 +163,7 @@ func (s *Store) Partition(ctx context.Context, retention time.Duration, now time
 		return 0, fmt.Errorf("look at the statistics of partitions: %w", err)
 	}
 	if len(lack)+len(mistaken) > 0 {
-		db, err := s.openWriter()
+		db, err := s.openWriter(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -255,7 +255,7 @@ func (p partition) create(ctx context.Context, tx *sql.Tx, now time.Time) error 
 // Why a partition does not go.
 var (
 	errCrowded = errors.New("more is unfinished than can be moved at once")
-	errBusy    = errors.New("change the partitions: others use the tables and do not let go; a transaction that was left open, say")
+	errHeld    = errors.New("change the partitions: others use the tables and do not let go; a transaction that was left open, say")
 )
 
 // drop takes a partition away, with what is in it and finished; what is not
@@ -313,7 +313,7 @@ func (p partition) checkKept(ctx context.Context, tx *sql.Tx) error {
 	return nil
 }
 
-// alter changes partitions in a transaction of its own. It returns errBusy where
+// alter changes partitions in a transaction of its own. It returns errHeld where
 // the locks cannot be had, or another node is at it.
 func alter(ctx context.Context, db *sql.DB, change func(*sql.Tx) error) error {
 	var waited time.Duration
@@ -325,7 +325,7 @@ func alter(ctx context.Context, db *sql.DB, change func(*sql.Tx) error) error {
 		case !passes(err):
 			return err
 		case try == alterTries, waited >= alterWait:
-			return fmt.Errorf("%w: %w", errBusy, err)
+			return fmt.Errorf("%w: %w", errHeld, err)
 		}
 		select {
 		case <-time.After(alterPause):
@@ -360,7 +360,7 @@ func alterOnce(ctx context.Context, db *sql.DB, change func(*sql.Tx) error) (err
 		return err
 	}
 	if !alone {
-		return errBusy
+		return errHeld
 	}
 	if err := change(tx); err != nil {
 		return err
@@ -386,6 +386,8 @@ type passing struct{ tx *sql.Tx }
 func (p passing) prepared(ctx context.Context, q string) (statement, error) {
 	return p.tx.PrepareContext(ctx, q)
 }
+
+func (p passing) failed(err error) error { return err }
 
 // dropStep is the part of a pass that goes by partitions: those of which
 // nothing is young go as a whole. It returns where the rows end that go one by
@@ -462,7 +464,7 @@ func scanBare(r scanner) (m bare, err error) {
 
 // drop drops a partition if that can be done now.
 func (s *Store) drop(ctx context.Context, at delivery.Pruning, p partition) (next delivery.Pruning, err error) {
-	db, err := s.openWriter()
+	db, err := s.openWriter(ctx)
 	if err != nil {
 		return at, err
 	}
@@ -470,7 +472,7 @@ func (s *Store) drop(ctx context.Context, at delivery.Pruning, p partition) (nex
 	next = at
 	next.Partition = p.to
 	switch err := p.drop(ctx, db); {
-	case errors.Is(err, errBusy):
+	case errors.Is(err, errHeld):
 		next.Waits = p.from // and with it those that follow
 		s.log.WarnContext(ctx, "a partition whose time has come stays until the next try", "partition", "events"+p.ending, "err", err)
 	case hasCode(err, notAllowed):

@@ -486,7 +486,7 @@ func TestPostgresForeignTransaction(t *testing.T) {
 	gaveUp := make(chan struct{})
 	trying.Go(func() {
 		defer close(gaveUp)
-		if _, err := l.Partition(t.Context(), month, now); !errors.Is(err, store.ErrBusy) {
+		if _, err := l.Partition(t.Context(), month, now); !errors.Is(err, store.ErrHeld) {
 			t.Errorf("partitions were made beside it: %v", err)
 		}
 		at, more := delivery.Pruning{Before: now.Add(-month)}, true
@@ -550,7 +550,7 @@ func TestPostgresPartitionsTogether(t *testing.T) {
 		var together sync.WaitGroup
 		for range 4 {
 			together.Go(func() {
-				if err := store.MakePartitions(t.Context(), here.URL, month, now); err != nil && !errors.Is(err, store.ErrBusy) {
+				if err := store.MakePartitions(t.Context(), here.URL, month, now); err != nil && !errors.Is(err, store.ErrHeld) {
 					t.Errorf("make partitions: %v", err)
 				}
 			})

@@ -103,7 +103,7 @@ func (st *statements) checkPostgresPlans(t *testing.T) {
 	for _, step := range []string{"RESET ALL", "ANALYZE " + strings.Join(texts(t, admin, used), ", ")} {
 		_, err := admin.ExecContext(t.Context(), step)
 		ok(t, err)
-		db, err := store.WriterDB(here.URL)
+		db, err := store.WriterDB(t.Context(), here.URL)
 		ok(t, err)
 		conn, err := db.Conn(t.Context())
 		ok(t, err)

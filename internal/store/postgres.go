@@ -3,8 +3,11 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/url"
@@ -22,7 +25,9 @@ import (
 
 // The transactions are READ COMMITTED: one begins by waiting for its turn, and
 // what it reads then is what those before it have committed. A snapshot of the
-// whole transaction would be from before the wait.
+// whole transaction would be from before the wait. Whether they may write is left
+// to the database: one that was set to read only is so for a reason (its disk is
+// nearly full, it is no longer the primary).
 var postgres = dialect{
 	folder:      "migrations/postgres",
 	goose:       goose.DialectPostgres,
@@ -32,22 +37,20 @@ var postgres = dialect{
 	end:         endTurn,
 	replan:      "DISCARD PLANS",
 	partitioned: true,
-	outcome:     `SELECT coalesce(pg_xact_status(CAST(CAST($1 AS TEXT) AS xid8)), 'forgotten')`,
 	parameter: func(n int, typ string) string {
 		if typ != "" {
 			typ = "::" + typ
 		}
 		return "$" + strconv.Itoa(n) + typ
 	},
-	claim: claimPostgres,
-	state: statePostgres,
-	// Connection, resources, operator, system (classes 08, 53, 57, 58), and a
-	// database that only reads.
-	storage: func(err error) bool {
-		e, ok := errors.AsType[*pgconn.PgError](err)
-		return ok && (slices.Contains([]string{"08", "53", "57", "58"}, e.Code[:2]) || e.Code == "25006")
-	},
-	empty: func(err error) bool { return hasCode(err, undefinedTable) },
+	claim:    claimPostgres,
+	session:  `SELECT pg_backend_pid()`,
+	evict:    evictPostgres,
+	state:    statePostgres,
+	storage:  storagePostgres,
+	readOnly: func(err error) bool { return hasCode(err, readOnlyTransaction) },
+	reason:   reasonPostgres,
+	empty:    func(err error) bool { return hasCode(err, undefinedTable) },
 	columns: `SELECT a.attname, format_type(a.atttypid, NULL), coalesce(array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, 0)
 		FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 		WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`,
@@ -74,12 +77,18 @@ var (
 		// A node that stands still in the middle of its turn has had it.
 		"idle_in_transaction_session_timeout": "5s",
 	}
-	writerSettings = map[string]string{"lock_timeout": turnPatience}
-	readerSettings = map[string]string{"default_transaction_read_only": "on", "statement_timeout": "60s"}
+	// A statement of the writer is short. One that waits for a lock that somebody
+	// has taken by hand fails, and with it nothing but its group.
+	writerSettings = map[string]string{"statement_timeout": "20s", "lock_timeout": "5s"}
+	readerSettings = map[string]string{"statement_timeout": "60s"}
 )
 
 const (
-	connectTimeout = 5 * time.Second // unless the URL says otherwise
+	connectTimeout = 3 * time.Second // of each host, unless the URL says otherwise
+	// How long an answer may take, somewhat more than a statement may. A COMMIT
+	// takes longer where it waits for a standby that is gone.
+	longestWrite = 30 * time.Second
+	longestRead  = 70 * time.Second
 	// silence is how long the machine of the database may not answer at all
 	// before a connection counts as broken: else a writer could hang for the
 	// quarter of an hour that the system goes on trying.
@@ -92,17 +101,50 @@ func postgresSite(o Options) (site, error) {
 	if err != nil {
 		return site{}, err
 	}
+	name := fmt.Sprintf("database %s at %s", config.Database, strings.Join(hosts(config), ", "))
+	log := o.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	return site{
-		dialect:    postgres,
-		name:       fmt.Sprintf("database %s at %s", config.Database, net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))),
-		openWriter: func() (*sql.DB, error) { return openPostgres(config, writerSettings), nil },
-		openReader: func() (*sql.DB, error) { return openPostgres(config, readerSettings), nil },
+		dialect: postgres,
+		name:    name,
+		openWriter: func(ctx context.Context) (*sql.DB, error) {
+			writer := config.Copy()
+			writer.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+			return openPostgres(writer, writerSettings, newLink(ctx, name, longestWrite, log)), nil
+		},
+		openReader: func(ctx context.Context) (*sql.DB, error) {
+			reader := config.Copy()
+			if !o.ReadOnly && len(hosts(config)) > 1 {
+				// Not from a standby, nor from a primary of yesterday.
+				reader.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+			}
+			// Behind that check, which would take it for a server that only reads.
+			reader.AfterConnect = func(ctx context.Context, c *pgconn.PgConn) error {
+				return c.Exec(ctx, "SET default_transaction_read_only = on").Close()
+			}
+			return openPostgres(reader, readerSettings, newLink(ctx, name, longestRead, log)), nil
+		},
 		listener: func(ctx context.Context) (*pgx.Conn, error) {
 			ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
 			defer cancel()
-			return pgx.ConnectConfig(ctx, config.Copy())
+			hearer := config.Copy()
+			hearer.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+			return pgx.ConnectConfig(ctx, hearer)
 		},
 	}, nil
+}
+
+// hosts returns the addresses of a database.
+func hosts(config *pgx.ConnConfig) []string {
+	all := []string{net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port)))}
+	for _, f := range config.Fallbacks {
+		if address := net.JoinHostPort(f.Host, strconv.Itoa(int(f.Port))); !slices.Contains(all, address) {
+			all = append(all, address)
+		}
+	}
+	return all
 }
 
 // CheckURL says what is wrong with the URL of a database, and nothing of its
@@ -131,18 +173,29 @@ func parsePostgres(text string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-func openPostgres(config *pgx.ConnConfig, more map[string]string) *sql.DB {
-	config = config.Copy()
+func openPostgres(config *pgx.ConnConfig, more map[string]string, l *link) *sql.DB {
 	for _, settings := range []map[string]string{connectionSettings, more} {
 		maps.Copy(config.RuntimeParams, settings)
 	}
-	return stdlib.OpenDB(*config)
+	config.DialFunc = l.dial(config.DialFunc)
+	l.connector = stdlib.GetConnector(*config)
+	return sql.OpenDB(l)
 }
 
-// claimPostgres makes sure that what is answered is on disk, whatever the
-// database is set to; a setting that asks for more stays.
+// evictPostgres ends a session of ours that a server may not know yet to be
+// gone, if it still has its turn.
+func evictPostgres(ctx context.Context, c *sql.Conn, session int64) error {
+	_, err := c.ExecContext(ctx, fmt.Sprintf(`SELECT pg_terminate_backend(pid) FROM pg_locks
+		WHERE pid = $1 AND locktype = 'advisory' AND granted AND classid = %d AND objid = CAST(hashtext(current_schema()) AS OID)
+			AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, turnLock), session)
+	return err
+}
+
+// claimPostgres makes sure that what is answered is on disk, and on that of a
+// synchronous standby, whatever the database is set to; a setting that asks for
+// more stays.
 func claimPostgres(ctx context.Context, c *sql.Conn) error {
-	_, err := c.ExecContext(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'`)
+	_, err := c.ExecContext(ctx, `SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') <> 'remote_apply'`)
 	return err
 }
 
@@ -169,11 +222,43 @@ func statePostgres(c *sql.Conn) state {
 
 // Codes of errors.
 const (
-	undefinedTable    = "42P01"
-	lockNotAvailable  = "55P03"
-	notAllowed        = "42501"
-	futureTransaction = "22023" // for pg_xact_status: this database has not had it
+	undefinedTable      = "42P01"
+	lockNotAvailable    = "55P03"
+	notAllowed          = "42501"
+	readOnlyTransaction = "25006"
+	diskFull            = "53100"
+	tooManyConnections  = "53300"
 )
+
+// storagePostgres knows errors of the connection, of resources, the operator and
+// the system (classes 08, 53, 57, 58), of a database that only reads, and of a
+// lock that somebody holds for long. What the database itself has not said is of
+// the way to it.
+func storagePostgres(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return slices.Contains([]string{"08", "53", "57", "58"}, e.Code[:2]) || e.Code == readOnlyTransaction || e.Code == lockNotAvailable
+	}
+	_, connecting := errors.AsType[*pgconn.ConnectError](err)
+	_, network := errors.AsType[net.Error](err)
+	return connecting || network || errors.Is(err, errDown) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
+}
+
+// reasonPostgres says in a few words what an error of the storage is.
+func reasonPostgres(err error) string {
+	switch {
+	case hasCode(err, diskFull):
+		return "the disk of the database is full"
+	case hasCode(err, tooManyConnections):
+		return "the database has no connection left"
+	case hasCode(err, readOnlyTransaction), errors.Is(err, pgconn.ErrReadOnlyConnection):
+		return "the database only reads"
+	case errors.Is(err, errBusy):
+		return errBusy.Error()
+	default:
+		return errDown.Error()
+	}
+}
 
 // hasCode says whether the database itself has refused, for this reason.
 func hasCode(err error, code string) bool {
@@ -192,6 +277,7 @@ func Migrate(ctx context.Context, o Options) (from, to int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	db := stdlib.OpenDB(*config) // planned as PostgreSQL sees fit
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if from, to, err = s.dialect.versions(ctx, db); err != nil {
@@ -213,7 +299,7 @@ func Migrate(ctx context.Context, o Options) (from, to int64, err error) {
 	if err == nil {
 		err = makePartitions(ctx, db, partitionSpan(usualRetention), time.Now())
 	}
-	if err != nil && !errors.Is(err, errBusy) { // then others make partitions, or will
+	if err != nil && !errors.Is(err, errHeld) { // then others make partitions, or will
 		return from, to, fmt.Errorf("migrate %s: %w", s.name, err)
 	}
 	return from, max(from, to), nil

@@ -1,17 +1,12 @@
 package store_test
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 
 	"github.com/openkenar/openkenar/internal/access"
@@ -84,7 +79,7 @@ func TestPostgresOrder(t *testing.T) {
 func TestPostgresCommittedMeansOnDisk(t *testing.T) {
 	t.Parallel()
 	here := store.Options{URL: storetest.Postgres(t)}
-	for set, want := range map[string]string{"off": "on", "remote_apply": "remote_apply"} {
+	for set, want := range map[string]string{"off": "on", "local": "on", "remote_write": "on", "remote_apply": "remote_apply"} {
 		u, err := url.Parse(here.URL)
 		ok(t, err)
 		q := u.Query()
@@ -156,12 +151,8 @@ func TestPostgresSilentFailure(t *testing.T) {
 // The caller is told the truth, and the engine of the new delivery.
 func TestPostgresLostAnswer(t *testing.T) {
 	t.Parallel()
-	direct := storetest.Postgres(t)
-	u, err := url.Parse(direct)
-	ok(t, err)
-	p := newProxy(t, u.Query().Get("host"))
-	u.RawQuery = url.Values{"host": {p.dir}}.Encode()
-	s := open(t, store.Options{URL: u.String()})
+	p, through := storetest.NewProxy(t, storetest.Postgres(t))
+	s := open(t, store.Options{URL: through})
 	beat(t, s)
 	told := 0
 	s.OnCommit(func(list []delivery.Delivery) { told += len(list) })
@@ -171,12 +162,11 @@ func TestPostgresLostAnswer(t *testing.T) {
 	write(t, s, func(tx chat.Tx) error {
 		id = tx.NextID()
 		err := happen(tx, id, 0)
-		// What comes: an event, its two verdicts, the transaction's name, COMMIT.
-		p.answers.Store(5)
+		p.LoseAnswer(4) // what comes: an event, its two verdicts, the mark, COMMIT
 		return err
 	})
-	if p.lost.Load() != 1 {
-		t.Fatalf("%d answers were lost", p.lost.Load())
+	if p.Lost() != 1 {
+		t.Fatalf("%d answers were lost", p.Lost())
 	}
 	if _, found, err := s.Event(t.Context(), id); !found || err != nil {
 		t.Errorf("the event is not there: %v", err)
@@ -187,68 +177,49 @@ func TestPostgresLostAnswer(t *testing.T) {
 	newWorld(t, s)
 }
 
-// proxy stands before a server of PostgreSQL, on a unix socket of its own.
-type proxy struct {
-	dir     string
-	answers atomic.Int64 // that still come through; then one is lost with its connection. 0: all do
-	lost    atomic.Int64
-}
+// TestPostgresCrashInCommit: the server crashes before the COMMIT, has nothing
+// of the transaction on disk, and gives its number to another. The caller is
+// told the truth all the same.
+func TestPostgresCrashInCommit(t *testing.T) {
+	t.Parallel()
+	server := storetest.NewServer(t, "wal_writer_delay=10s")
+	s := open(t, store.Options{URL: server.URL()})
+	told := 0
+	s.OnCommit(func(list []delivery.Delivery) { told += len(list) })
+	write(t, s, func(tx chat.Tx) error { return happen(tx, tx.NextID(), 0) }) // prepares all statements
+	told = 0
 
-func newProxy(t *testing.T, behind string) *proxy {
-	t.Helper()
-	const socket = ".s.PGSQL.5432"
-	p := &proxy{dir: t.TempDir()}
-	var listen net.ListenConfig
-	l, err := listen.Listen(t.Context(), "unix", filepath.Join(p.dir, socket))
-	ok(t, err)
-	var running sync.WaitGroup
-	ctx := context.WithoutCancel(t.Context())
-	running.Go(func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
+	number, again := "", ""
+	var id int64
+	err := s.Chat().Write(t.Context(), func(tx chat.Tx) error {
+		id = tx.NextID()
+		if err := errors.Join(tx.EnsureUser("u", base), s.Probe(t.Context(), "SELECT pg_current_xact_id()::text", &number)); err != nil {
+			return err
+		}
+		server.Before(3, func() { // an event, its two verdicts, the mark; COMMIT is next
+			server.Crash()
+			server.Start()
+			conn := server.Session()
+			for again != number && len(again) <= len(number) {
+				if err := conn.QueryRow(t.Context(), "SELECT pg_current_xact_id()::text").Scan(&again); err != nil || again > number {
+					t.Errorf("transaction %s, want %s: %v", again, number, err)
+					break
+				}
 			}
-			var dialer net.Dialer
-			server, err := dialer.DialContext(ctx, "unix", filepath.Join(behind, socket))
-			if err != nil {
-				t.Errorf("proxy: %v", err)
-				_ = client.Close()
-				return
-			}
-			running.Go(func() {
-				_, _ = io.Copy(server, client)
-				_ = server.Close()
-			})
-			running.Go(func() {
-				p.pass(client, server)
-				_ = client.Close()
-			})
-		}
+			ok(t, conn.Close(t.Context()))
+		})
+		return happen(tx, id, 0)
 	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		running.Wait()
-	})
-	return p
-}
-
-// pass passes answers on, until one is to be lost.
-func (p *proxy) pass(client io.Writer, server io.Reader) {
-	buffer := make([]byte, 1<<16) // an answer of the statements in question comes in one piece
-	for {
-		n, err := server.Read(buffer)
-		if err != nil {
-			return
-		}
-		if p.answers.Load() > 0 && p.answers.Add(-1) == 0 {
-			p.lost.Add(1)
-			return
-		}
-		if _, err := client.Write(buffer[:n]); err != nil {
-			return
-		}
+	if again != number {
+		t.Fatalf("no other transaction has got the number %s", number)
 	}
+	if status.KindOf(err) != status.Unavailable || !strings.Contains(err.Error(), "nothing was accepted") {
+		t.Errorf("the caller was told %v", err)
+	}
+	if _, found, err := s.Event(t.Context(), id); found || err != nil || told != 0 {
+		t.Errorf("the event is there: %t, %v; the engine was told of %d deliveries", found, err, told)
+	}
+	newWorld(t, s)
 }
 
 func TestPostgresPasswordIsNotTold(t *testing.T) {

@@ -26,13 +26,16 @@ type statement interface {
 // transaction.
 type querier interface {
 	prepared(ctx context.Context, q string) (statement, error)
+	// failed is told of an error of a statement, and returns what it comes to.
+	failed(err error) error
 }
 
 // statements keeps the statements of a pool.
 type statements struct {
-	db *sql.DB
-	mu sync.Mutex
-	m  map[string]*sql.Stmt
+	db      *sql.DB
+	storage func(error) bool // of the dialect
+	mu      sync.Mutex
+	m       map[string]*sql.Stmt
 }
 
 func (s *statements) prepared(ctx context.Context, q string) (statement, error) {
@@ -45,7 +48,7 @@ func (s *statements) prepared(ctx context.Context, q string) (statement, error) 
 	// Outside the lock: this may wait for a connection.
 	st, err := s.db.PrepareContext(ctx, q)
 	if err != nil {
-		return nil, err
+		return nil, s.failed(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,6 +61,14 @@ func (s *statements) prepared(ctx context.Context, q string) (statement, error) 
 	}
 	s.m[q] = st
 	return st, nil
+}
+
+// failed is the error of a statement that the engine has failed.
+func (s *statements) failed(err error) error {
+	if !s.storage(err) {
+		return err
+	}
+	return unavailable("read", err, "the storage cannot be read now; try again")
 }
 
 func (s *statements) close() {
@@ -115,14 +126,6 @@ func (tx *Tx) before(w *written) error {
 func (tx *Tx) failed(err error) error {
 	if tx.broken == nil {
 		tx.broken = err
-	}
-	return err
-}
-
-// noteFailure tells a transaction of an error of one of its statements.
-func noteFailure(db querier, err error) error {
-	if tx, ok := db.(*Tx); ok && err != nil {
-		return tx.failed(err)
 	}
 	return err
 }
@@ -185,7 +188,10 @@ func row(ctx context.Context, db querier, q string, args []any, dest ...any) (ok
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
-	return err == nil, noteFailure(db, err)
+	if err != nil {
+		return false, db.failed(err)
+	}
+	return true, nil
 }
 
 // rows scans all rows through a function.
@@ -198,7 +204,10 @@ func rows[T any](ctx context.Context, db querier, scan func(scanner) (T, error),
 		return nil, err
 	}
 	list, err := scanAll(ctx, st, scan, args)
-	return list, noteFailure(db, err)
+	if err != nil {
+		return list, db.failed(err)
+	}
+	return list, nil
 }
 
 func scanAll[T any](ctx context.Context, st statement, scan func(scanner) (T, error), args []any) ([]T, error) {

@@ -40,6 +40,13 @@ var sqlite = dialect{
 			lib.SQLITE_FULL, lib.SQLITE_IOERR, lib.SQLITE_NOMEM, lib.SQLITE_BUSY, lib.SQLITE_READONLY, lib.SQLITE_CANTOPEN,
 		}, e.Code()&0xff)
 	},
+	readOnly: func(error) bool { return false }, // there is no other place to go to
+	reason: func(err error) string {
+		if e, ok := errors.AsType[*sqlite3.Error](err); ok && e.Code()&0xff == lib.SQLITE_FULL {
+			return "the disk is full"
+		}
+		return "the ledger cannot be written"
+	},
 	empty:    func(error) bool { return false },
 	columns:  `SELECT name, type, pk FROM pragma_table_info($1)`,
 	snapshot: "BEGIN",
@@ -65,8 +72,8 @@ func sqliteSite(o Options) (site, error) {
 	path := filepath.Join(o.Dir, cmp.Or(o.File, file))
 	s := site{
 		dialect: sqlite, name: path, path: path,
-		openWriter: func() (*sql.DB, error) { return openSQLite(path, writerPragmas) },
-		openReader: func() (*sql.DB, error) { return openSQLite(path, readerPragmas) },
+		openWriter: func(context.Context) (*sql.DB, error) { return openSQLite(path, writerPragmas) },
+		openReader: func(context.Context) (*sql.DB, error) { return openSQLite(path, readerPragmas) },
 	}
 	if o.ReadOnly {
 		if _, err := os.Stat(path); err != nil {

@@ -16,6 +16,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,12 +67,16 @@ type Store struct {
 	bulks    map[bulkSize]*written
 	gathered map[*bulkKind][]any // by the last transaction; empty, but for its memory
 	commits  uint64              // on its connection
+	session  int64               // of its connection, and of the one before while there is none
+	marked   int64               // marks below this are gone
 	known    known
 	lastID   int64
 	alone    bool // no other node lived at the last turn
 
 	// Of this process among those that share the ledger; 0: none.
-	node, session atomic.Int64
+	node, presence atomic.Int64
+
+	last readiness
 
 	queue     chan *write
 	stop      chan struct{}
@@ -110,7 +115,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 	if o.ReadOnly {
 		return s, s.openReaders(ctx)
 	}
-	if s.db, err = s.openWriter(); err != nil {
+	if s.db, err = s.openWriter(ctx); err != nil {
 		return nil, err
 	}
 	s.db.SetMaxOpenConns(1)
@@ -130,12 +135,12 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 }
 
 func (s *Store) openReaders(ctx context.Context) (err error) {
-	if s.readers, err = s.openReader(); err != nil {
+	if s.readers, err = s.openReader(ctx); err != nil {
 		return err
 	}
 	s.readers.SetMaxOpenConns(readers)
 	s.readers.SetMaxIdleConns(readers)
-	s.reading.db = s.readers
+	s.reading.db, s.reading.storage = s.readers, s.dialect.storage
 	if err := s.dialect.checkVersion(ctx, s.readers); err != nil {
 		return fmt.Errorf("open %s: %w", s.name, err)
 	}
@@ -152,7 +157,7 @@ func (s *Store) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.dialect.claim(ctx, conn); err != nil {
+	if err := s.claim(ctx, conn); err != nil {
 		return errors.Join(err, conn.Close())
 	}
 	s.writing, s.written, s.bulks, s.commits = conn, map[string]*written{}, map[bulkSize]*written{}, 0
@@ -161,6 +166,20 @@ func (s *Store) connect(ctx context.Context) error {
 		return errors.Join(err, s.disconnect())
 	}
 	return nil
+}
+
+// claim makes a connection the writer's, and no session of an earlier one stands
+// in its way: a server hears late of a connection that was cut.
+func (s *Store) claim(ctx context.Context, conn *sql.Conn) error {
+	if s.session != 0 {
+		if err := s.dialect.evict(ctx, conn, s.session); err != nil {
+			return fmt.Errorf("end the session before: %w", err)
+		}
+	}
+	if err := s.dialect.claim(ctx, conn); err != nil || s.dialect.session == "" {
+		return err
+	}
+	return conn.QueryRowContext(ctx, s.dialect.session).Scan(&s.session)
 }
 
 // disconnect gives the writer's connection back.
@@ -178,6 +197,14 @@ func (s *Store) disconnect() (err error) {
 		return nil
 	}
 	return err
+}
+
+// discard ends the writer's connection, so that the next is another one.
+func (s *Store) discard() {
+	if s.writing != nil {
+		_ = s.writing.Raw(func(any) error { return driver.ErrBadConn })
+	}
+	_ = s.disconnect() // of a connection that is gone
 }
 
 // OnCommit sets what is told of new pending deliveries, in the order of the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/openkenar/openkenar/internal/delivery"
@@ -15,19 +16,38 @@ import (
 // writes failed halfway.
 var errSpoilt = errors.New("a write of the group failed halfway")
 
-// How long the writer waits before it asks again what became of a commit.
 const (
-	settleWait    = 10 * time.Millisecond
+	// How long the writer waits before it asks again what became of a commit.
+	settleWait    = 50 * time.Millisecond
 	maxSettleWait = time.Second
+	// patience is how long a caller waits for its write. Where the database is
+	// known to be down, or found to be, it is answered sooner.
+	patience = 7 * time.Second
+	// lookAgain is how much longer it waits each time when its write can neither
+	// be withdrawn nor be undecided any more: it is about to be answered.
+	lookAgain = 100 * time.Millisecond
+)
+
+// errBusy says that the writer did not come to a write in time.
+var errBusy = errors.New("a write takes too long")
+
+// The stages of a write.
+const (
+	waiting   int32 = iota
+	withdrawn       // its caller has left; it is not carried out
+	running
+	deciding // the COMMIT is under way: it is not run again
 )
 
 // write is one caller's part of a group.
 type write struct {
-	run     func(*Tx) error
-	lateToo bool  // also while this node is taken for dead
-	change  int64 // the last change that it made; 0: none
-	err     error
-	done    chan struct{}
+	run      func(*Tx) error
+	patience time.Duration // of its caller; 0: until its outcome is known
+	lateToo  bool          // also while this node is taken for dead
+	change   int64         // the last change that it made; 0: none
+	err      error
+	done     chan struct{}
+	stage    atomic.Int32
 }
 
 // write runs f in a transaction and returns once it is on disk, or once it is
@@ -35,10 +55,14 @@ type write struct {
 // again. When ctx ends while the write waits its turn, it is still carried out
 // and its outcome returned: a caller always knows.
 //
+// Failure policy: a caller that has waited for patience is told that nothing was
+// accepted, and nothing is, or that this is not known, when the COMMIT itself
+// hangs (which the writer then settles alone).
+//
 // What ends something that other nodes remember is answered once they have
 // heard of it.
 func (s *Store) write(ctx context.Context, f func(*Tx) error) error {
-	w := &write{run: f}
+	w := &write{run: f, patience: patience}
 	if err := s.submit(ctx, w); err != nil || w.change == 0 {
 		return err
 	}
@@ -51,22 +75,39 @@ func (s *Store) submit(ctx context.Context, w *write) error {
 		return errors.New("the ledger is open for reading only")
 	}
 	w.done = make(chan struct{})
+	over := time.NewTimer(w.patience)
+	defer over.Stop()
+	if w.patience == 0 {
+		over.Stop()
+	}
 	select {
 	case s.queue <- w:
+	case <-over.C:
+		return refusal("queue", errBusy)
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.stop:
 		return errClosed()
 	}
-	select {
-	case <-w.done:
-		return w.err
-	case <-s.gone:
+	for {
 		select {
 		case <-w.done:
 			return w.err
-		default:
-			return errClosed()
+		case <-over.C:
+			switch {
+			case w.stage.CompareAndSwap(waiting, withdrawn):
+				return refusal("queue", errBusy)
+			case w.stage.Load() == deciding:
+				return doubtful(errBusy)
+			}
+			over.Reset(lookAgain)
+		case <-s.gone:
+			select {
+			case <-w.done:
+				return w.err
+			default:
+				return errClosed()
+			}
 		}
 	}
 }
@@ -78,9 +119,10 @@ func (s *Store) run(ctx context.Context) {
 	defer close(s.gone)
 	group := make([]*write, 0, groupLimit)
 	for {
+		group = group[:0]
 		select {
 		case w := <-s.queue:
-			group = append(group[:0], w)
+			group = w.join(group)
 		case <-s.stop:
 			return
 		}
@@ -88,13 +130,23 @@ func (s *Store) run(ctx context.Context) {
 		for len(group) < groupLimit {
 			select {
 			case w := <-s.queue:
-				group = append(group, w)
+				group = w.join(group)
 			default:
 				break waiting
 			}
 		}
-		s.commitGroup(ctx, group)
+		if len(group) > 0 {
+			s.commitGroup(ctx, group)
+		}
 	}
+}
+
+// join adds a write to a group, unless its caller has left.
+func (w *write) join(group []*write) []*write {
+	if !w.stage.CompareAndSwap(waiting, running) {
+		return group
+	}
+	return append(group, w)
 }
 
 // commitGroup carries out a group and answers every write in it.
@@ -123,13 +175,13 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 	now, err := s.begin(ctx)
 	if err != nil {
 		s.rollback(ctx)
-		return unavailable("begin", err)
+		return s.refuse("begin", err)
 	}
 	if now.last != s.lastID { // others have written since
 		s.known.forgetAll()
 		s.lastID = max(s.lastID, now.last)
 	}
-	tx := &Tx{store: s, ctx: ctx, others: now.others, after: now.after(), gathered: s.gathering(), ended: map[delivery.State]int{}}
+	tx := s.newTx(ctx, now)
 	for _, w := range group {
 		if !now.member && tx.joined == 0 && !w.lateToo {
 			w.err = errAway()
@@ -145,29 +197,33 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		}
 		return s.abandon(ctx, group, tx.failure(w.err))
 	}
-	transaction := ""
-	err = tx.finish()
-	if err == nil && tx.writes > 0 && s.dialect.end != nil {
-		transaction, err = s.dialect.end(tx)
-	}
+	mark, err := tx.finish()
 	if err == nil && s.connection() == failed {
 		err = errors.New("a statement failed, and its write did not say so")
 	}
 	if err != nil {
-		return s.abandon(ctx, group, unavailable("write", err))
+		return s.abandon(ctx, group, s.refuse("write", err))
+	}
+	for _, w := range group {
+		w.stage.Store(deciding)
 	}
 	start := time.Now()
 	err = s.control(ctx, "COMMIT")
 	s.floors.lower(tx.pending)
 	if err != nil {
-		lost := transaction != "" && s.connection() == broken
+		lost := mark != 0 && s.connection() == broken
 		s.rollback(ctx)
-		if !lost {
-			return unavailable("commit", err)
+		if lost {
+			err = s.settle(ctx, mark, err)
+		} else {
+			err = s.refuse("commit", err)
 		}
-		if err := s.settle(ctx, transaction, err); err != nil {
+		if err != nil {
 			return err
 		}
+	}
+	if tx.writes > 0 {
+		s.last.note(nil)
 	}
 	s.metrics.commit.Observe(time.Since(start).Seconds())
 	s.metrics.writes.Observe(float64(len(group)))
@@ -211,7 +267,7 @@ func errAway() error {
 func (tx *Tx) failure(err error) error {
 	switch {
 	case tx.broken != nil && tx.store.dialect.storage(tx.broken):
-		return unavailable("write", tx.broken)
+		return tx.store.refuse("write", tx.broken)
 	case err == nil:
 		return tx.broken
 	default:
@@ -236,21 +292,24 @@ func (s *Store) begin(ctx context.Context) (t turn, err error) {
 			return t, err
 		}
 	}
-	s.log.WarnContext(ctx, "the writer's connection is gone; opening another", "ledger", s.name)
 	if err = s.connect(ctx); err != nil {
 		return t, err
 	}
+	s.log.InfoContext(ctx, "the writer has a new connection", "ledger", s.name)
 	return s.dialect.begin(ctx, s)
 }
 
 // abandon rolls a transaction back, of which a write failed with err. Where the
 // connection is gone, none of the group would fare better alone.
 func (s *Store) abandon(ctx context.Context, group []*write, err error) error {
+	if s.dialect.readOnly(err) {
+		s.discard() // the next connection may find a place that takes writes
+	}
 	gone := s.connection() == broken
 	s.rollback(ctx)
 	switch {
 	case gone && status.KindOf(err) != status.Unavailable:
-		return unavailable("write", err)
+		return s.refuse("write", err)
 	case gone || len(group) == 1:
 		return err
 	}
@@ -258,36 +317,73 @@ func (s *Store) abandon(ctx context.Context, group []*write, err error) error {
 }
 
 // settle finds out what became of a transaction whose COMMIT has lost its
-// answer. Failure policy: callers wait until that is known, because what they
-// are told must be true; only a server that stops, or a database that does not
-// know the transaction, leaves them without.
-func (s *Store) settle(ctx context.Context, transaction string, lost error) error {
+// answer. Failure policy: the writer goes on until that is known, whether or not
+// a caller still waits: the engine must hear of what was committed.
+func (s *Store) settle(ctx context.Context, mark int64, lost error) error {
 	s.log.WarnContext(ctx, "the connection broke during a commit; asking for its outcome", "err", lost)
+	s.last.note(lost)
 	for wait := settleWait; ; wait = min(2*wait, maxSettleWait) {
-		outcome := ""
-		_, err := row(ctx, &s.reading, s.dialect.outcome, []any{transaction}, &outcome)
+		committed, err := s.outcome(ctx, mark)
 		switch {
-		case outcome == "committed":
-			return nil
-		case outcome == "aborted":
-			return unavailable("commit", lost)
-		case err == nil && outcome != "in progress", hasCode(err, futureTransaction):
-			return doubtful(errors.Join(lost, err))
-		case err != nil:
+		case err != nil && !errors.Is(err, errDown):
 			s.log.WarnContext(ctx, "the outcome of a commit is not known yet", "err", err)
+		case err == nil && committed:
+			return nil
+		case err == nil:
+			return s.refuse("commit", lost)
 		}
-		select {
-		case <-time.After(wait):
-		case <-s.stop:
+		s.last.note(err)
+		if !s.holdOff(wait, err) {
 			return doubtful(lost)
 		}
 	}
 }
 
-// doubtful is the error of a commit whose outcome nobody knows.
+// holdOff waits, and refuses meanwhile what comes; it returns false when the
+// store is being closed.
+func (s *Store) holdOff(wait time.Duration, why error) bool {
+	over := time.NewTimer(wait)
+	defer over.Stop()
+	for {
+		select {
+		case w := <-s.queue:
+			s.finish(w.join(nil), refusal("begin", why))
+		case <-over.C:
+			return true
+		case <-s.stop:
+			return false
+		}
+	}
+}
+
+// outcome says whether the transaction that left a mark was committed. The turn
+// comes only when that transaction has ended. Leaving a mark of its own has two
+// ends: what is found is where every commit goes, on a standby say, also when
+// the commit itself was not waited for; and this place takes writes.
+func (s *Store) outcome(ctx context.Context, mark int64) (committed bool, err error) {
+	if err := s.connect(ctx); err != nil {
+		return false, err
+	}
+	now, err := s.dialect.begin(ctx, s)
+	if err == nil {
+		tx := s.newTx(ctx, now)
+		var one int
+		if committed, err = row(ctx, tx, `SELECT 1 FROM commits WHERE id = $1`, []any{mark}, &one); err == nil {
+			_, err = s.dialect.end(tx)
+		}
+	}
+	if err == nil {
+		err = s.control(ctx, "COMMIT")
+	}
+	if err != nil {
+		s.discard()
+	}
+	return committed, err
+}
+
+// doubtful is the error of a commit whose outcome is not known.
 func doubtful(err error) error {
-	return status.Wrap(status.Unavailable, fmt.Errorf("commit: %w", err),
-		"the storage broke off; whether this was accepted is not known; try again with the same id")
+	return unavailable("commit", err, "the storage broke off; whether this was accepted is not known; try again with the same id")
 }
 
 // connection says what the writer's connection is good for.
@@ -307,19 +403,40 @@ func (s *Store) rollback(ctx context.Context) {
 	}
 }
 
-// finish writes what the group has gathered.
-func (tx *Tx) finish() error {
+// finish writes what the group has gathered, and the mark by which it is known
+// whether it was committed; 0 where that needs none.
+func (tx *Tx) finish() (mark int64, err error) {
 	if err := tx.flush(gathered); err != nil {
-		return err
+		return 0, err
 	}
-	return tx.number()
+	if err := tx.number(); err != nil {
+		return 0, err
+	}
+	if tx.writes == 0 || tx.store.dialect.end == nil {
+		return 0, nil
+	}
+	return tx.store.dialect.end(tx)
 }
 
-// unavailable is the error of storage that fails. Failure policy: nothing was
-// accepted, and the caller is told to try again.
-func unavailable(what string, err error) error {
-	return status.Wrap(status.Unavailable, fmt.Errorf("%s: %w", what, err),
-		"the storage takes no writes now; nothing was accepted; try again")
+// refuse is the error of storage that takes no writes.
+func (s *Store) refuse(what string, err error) error {
+	s.last.note(err)
+	return refusal(what, err)
+}
+
+// refusal is the error of a write that was not carried out. Failure policy:
+// nothing was accepted, and the caller is told to try again.
+func refusal(what string, err error) error {
+	return unavailable(what, err, "the storage takes no writes now; nothing was accepted; try again")
+}
+
+// unavailable is an error of the storage. A database that is known to be down is
+// on the log once, not with every call.
+func unavailable(what string, err error, said string) error {
+	if errors.Is(err, errDown) {
+		return &status.Error{Kind: status.Unavailable, Message: said}
+	}
+	return status.Wrap(status.Unavailable, fmt.Errorf("%s: %w", what, err), "%s", said)
 }
 
 // guarded keeps a panic in one write from ending all the others.
@@ -338,6 +455,10 @@ func (s *Store) control(ctx context.Context, q string) error {
 		_, err = st.ExecContext(ctx)
 	}
 	return err
+}
+
+func (s *Store) newTx(ctx context.Context, now turn) *Tx {
+	return &Tx{store: s, ctx: ctx, others: now.others, after: now.after(), gathered: s.gathering(), ended: map[delivery.State]int{}}
 }
 
 // Tx is one write's view of a group's transaction. It lives as long as the

@@ -77,6 +77,12 @@ func (s *Server) Crash() {
 	s.order(`pg_ctl stop --wait --mode immediate --pgdata "$DIR/data"`)
 }
 
+// Stop stops the server in good order.
+func (s *Server) Stop() {
+	s.t.Helper()
+	s.order(`pg_ctl stop --wait --mode fast --pgdata "$DIR/data"`)
+}
+
 // Kill kills the server with SIGKILL, and with it all its processes.
 func (s *Server) Kill() {
 	s.t.Helper()
@@ -84,16 +90,17 @@ func (s *Server) Kill() {
 	s.order(`kill -9 "$(head -n 1 "$DIR/data/postmaster.pid")"`)
 }
 
-// Start starts the server that was stopped.
+// Start starts the server that was stopped. What is left of one that was killed
+// may be in the way for a moment.
 func (s *Server) Start() {
 	s.t.Helper()
-	s.order(fmt.Sprintf(start, s.options))
+	s.order(`for try in 1 2 3 4 5 6 7 8 9; do ` + fmt.Sprintf(start, s.options) + ` && break; done`)
 }
 
 // Restart restarts the server in good order.
 func (s *Server) Restart() {
 	s.t.Helper()
-	s.order(`pg_ctl stop --wait --mode fast --pgdata "$DIR/data"`)
+	s.Stop()
 	s.Start()
 }
 
@@ -155,26 +162,39 @@ func (s *Server) CutSessions() {
 	s.Exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'openkenar'")
 }
 
-// TakeConnections takes all connections that the server has left, after it has
-// ended those of the platform; give gives them back.
+// TakeConnections takes all connections of the server, also those that the
+// platform has; give gives them back.
 func (s *Server) TakeConnections() (give func()) {
 	s.t.Helper()
-	var taken []*pgx.Conn
-	s.CutSessions()
-	for {
-		conn, err := pgx.Connect(s.t.Context(), s.Direct())
-		if err != nil {
-			break // there is none left
+	taken := []*pgx.Conn{s.Session()}
+	for left := 1; left > 0; {
+		for {
+			conn, err := pgx.Connect(s.t.Context(), s.Direct())
+			if err != nil {
+				break // there is none to be had
+			}
+			taken = append(taken, conn)
 		}
-		taken = append(taken, conn)
-	}
-	if len(taken) == 0 {
-		s.t.Fatal("there was no connection to take")
+		// Who was first gets another chance, when the others have had theirs.
+		if err := taken[0].QueryRow(s.t.Context(), `SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity
+			WHERE application_name = 'openkenar'`).Scan(&left); err != nil {
+			s.t.Fatal(err)
+		}
 	}
 	return func() {
 		for _, conn := range taken {
 			_ = conn.Close(context.WithoutCancel(s.t.Context()))
 		}
+	}
+}
+
+// ReadOnly has the server take no writes until mend is called.
+func (s *Server) ReadOnly() (mend func()) {
+	s.t.Helper()
+	s.Exec("ALTER SYSTEM SET default_transaction_read_only = on", "SELECT pg_reload_conf()")
+	return func() {
+		s.t.Helper()
+		s.Exec("SET default_transaction_read_only = off", "ALTER SYSTEM RESET default_transaction_read_only", "SELECT pg_reload_conf()")
 	}
 }
 
@@ -213,7 +233,8 @@ type Proxy struct {
 	mu       sync.Mutex
 	mode     mode
 	attempts int
-	answers  int // that still come through; then one is lost with its connection. 0: all do
+	answers  int    // that still come through, the next of which is the one meant; 0: none is
+	meant    func() // what happens before it passes; nil: it is lost with its connection
 	lost     int
 	conns    map[net.Conn]struct{}
 	flow     chan struct{} // closed while what is sent flows
@@ -277,9 +298,15 @@ func (p *Proxy) Attempts() int {
 // LoseAnswer loses the answer that comes after so many others, with its
 // connection.
 func (p *Proxy) LoseAnswer(after int) {
+	p.Before(after, nil)
+}
+
+// Before has something happen while the answer that comes after so many others
+// is on its way.
+func (p *Proxy) Before(after int, happens func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.answers = after + 1
+	p.answers, p.meant = after+1, happens
 }
 
 // Lost is how many answers were lost.
@@ -296,11 +323,17 @@ func (p *Proxy) lose() bool {
 	if p.answers == 0 {
 		return false
 	}
-	p.answers--
-	if p.answers == 0 {
-		p.lost++
+	if p.answers--; p.answers > 0 {
+		return false
 	}
-	return p.answers == 0
+	if happens := p.meant; happens != nil {
+		p.mu.Unlock()
+		happens()
+		p.mu.Lock()
+		return false
+	}
+	p.lost++
+	return true
 }
 
 // Pass passes everything on, from now on.

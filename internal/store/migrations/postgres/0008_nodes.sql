@@ -24,6 +24,13 @@ CREATE TABLE slots (
 ) WITH (fillfactor = 50);
 INSERT INTO slots (slot) SELECT generate_series(0, 255);
 
+-- Transactions that wrote: one that has lost the answer of its COMMIT is found
+-- here, or is not. An update of one row would be dear while an old snapshot is
+-- kept open.
+CREATE TABLE commits (
+  id BIGINT PRIMARY KEY
+);
+
 -- What nodes must no longer remember.
 CREATE TABLE changes (
   id   BIGINT PRIMARY KEY,
