@@ -42,6 +42,7 @@ const (
 	sniffed    = 1 << 20
 	sweepEvery = 10 * time.Minute // for media that nobody needs
 	sweepStep  = 500              // uploads
+	abandoned  = 10 * time.Minute // after an upload was last written to: a call is read within a minute
 	unfinished = "unfinished"     // the directory of uploads that are not judged yet
 )
 
@@ -155,13 +156,29 @@ func NewMedia(o MediaOptions) (*Media, error) {
 	}
 	mimetype.SetLimit(sniffed) // of the whole process; nobody else asks
 	m := &Media{o: o, stop: func() {}, uploads: access.NewShare(maxUploads)}
-	if err := os.RemoveAll(m.file(unfinished)); err != nil { // of an earlier process
-		return nil, err
-	}
 	if err := os.MkdirAll(m.file(unfinished), 0o700); err != nil {
 		return nil, err
 	}
-	return m, nil
+	return m, m.clear()
+}
+
+// clear removes the uploads that a process has left when it ended. Younger ones
+// may be under way on another node, in the same directory.
+func (m *Media) clear() error {
+	entries, err := os.ReadDir(m.file(unfinished))
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err == nil && time.Since(info.ModTime()) > abandoned {
+			err = os.Remove(filepath.Join(m.file(unfinished), e.Name()))
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // MediaPath is where the media with an id is served.

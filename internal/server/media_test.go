@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"image"
 	"image/jpeg"
 	"image/png"
@@ -17,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/openkenar/openkenar/internal/server"
 )
@@ -263,6 +265,27 @@ func TestMediaIsTheAppsOwn(t *testing.T) {
 	p.write(p.dev.Users.Seller.AccessToken, `{"media_token":"`+up.ID+`"}`).refused(400, 3, "media_token")
 	p.host("DELETE", "/apps/other-app/keys/"+k.ID, "").ok()
 	p.upload(t, out.Token, "image", "a.png", picture).refused(401, 16, "revoked")
+}
+
+// TestAbandonedUploads: a server that starts removes what a dead one has left,
+// and not what another one on the same directory is taking in.
+func TestAbandonedUploads(t *testing.T) {
+	t.Parallel()
+	p := start(t)
+	p.stop()
+	old, young := filepath.Join(p.data, "media", "unfinished", "old"), filepath.Join(p.data, "media", "unfinished", "young")
+	for file, age := range map[string]time.Duration{old: time.Hour, young: time.Minute} {
+		then := time.Now().Add(-age)
+		if err := errors.Join(os.WriteFile(file, []byte("half"), 0o600), os.Chtimes(file, then, then)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.run(&server.DevOptions{})
+	for file, want := range map[string]bool{old: false, young: true} {
+		if _, err := os.Stat(file); (err == nil) != want {
+			t.Errorf("%s: %v", filepath.Base(file), err)
+		}
+	}
 }
 
 // TestMediaGoes: an erased message takes its media along unless another message
