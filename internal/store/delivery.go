@@ -54,7 +54,7 @@ func (s *Store) Due(ctx context.Context, app string, now time.Time, limit int) (
 	}
 	look := s.floors.look(app)
 	list, err := rows(ctx, &s.reading, scanDue, dueDeliveries, app, micros(now), limit, look.from)
-	look.end(list, before, err)
+	look.end(list, before, now, err)
 	return list, err
 }
 

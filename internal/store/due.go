@@ -67,10 +67,11 @@ func (f *floors) look(app string) floorLook {
 	return l
 }
 
-// end notes what a look has found. before is an id of a transaction that it saw:
-// what others have committed since is due later (Tx.notBefore).
-func (l floorLook) end(found []delivery.Delivery, before int64, err error) {
-	at := before >> idShift
+// end notes what a look at a moment of the platform's clock has found. before is
+// an id of a transaction that it saw: what others have committed since is due
+// later (Tx.notBefore).
+func (l floorLook) end(found []delivery.Delivery, before int64, now time.Time, err error) {
+	at := min(before>>idShift, micros(now))
 	if len(found) > 0 {
 		at = min(at, micros(found[0].NextAt))
 	}

@@ -116,7 +116,7 @@ const DueDeliveries = dueDeliveries
 // Floor is from where on Due looks, in microseconds.
 func (s *Store) Floor(app string) int64 {
 	look := s.floors.look(app)
-	look.end(nil, 0, context.Canceled)
+	look.end(nil, 0, time.Time{}, context.Canceled)
 	return look.from
 }
 

@@ -226,7 +226,7 @@ func (p partition) create(ctx context.Context, tx *sql.Tx, now time.Time) error 
 		var top int64
 		if err := tx.QueryRowContext(ctx, fmt.Sprintf(`SELECT coalesce(max(%s), 0) FROM %s_default WHERE %[1]s >= $1 AND %[1]s < $2`, t.id, t.table),
 			p.from, p.to).Scan(&top); err != nil {
-			return fmt.Errorf("look into the default partition: %w", err)
+			return fmt.Errorf("look at the default partition: %w", err)
 		}
 		if top != 0 {
 			p.from = max(p.from, max(top, idAt(now))+idsIn(partitionMargin))

@@ -436,6 +436,7 @@ func TestPostgresNotTheOwner(t *testing.T) {
 	role := "guest_" + texts(t, db, `SELECT current_database()`)[0]
 	for _, q := range []string{
 		`CREATE ROLE %s LOGIN`, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO %s`,
+		`GRANT SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO %s`,
 	} {
 		_, err := db.ExecContext(t.Context(), fmt.Sprintf(q, role))
 		ok(t, err)
