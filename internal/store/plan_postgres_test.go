@@ -45,13 +45,13 @@ const crowd = `
 	INSERT INTO conversations (id, type, post_token, created_at) SELECT 'c-' || n, 'POST', 'post-' || n, 0 FROM generate_series(1, 5000) n;
 	INSERT INTO participants SELECT 'user-' || n % 1000, 'c-' || n FROM generate_series(1, 5000) n;
 	INSERT INTO messages (event_id, id, conversation, user_id, sent_at, hash)
-		SELECT n, 'm-' || n, 'c-' || n % 5000, 'user-' || n % 1000, 0, '' FROM generate_series(1, 20000) n;
-	INSERT INTO events SELECT n, 'POST_UPDATE', 'post ' || n / 10, '{}', n, 1, 0, 0 FROM generate_series(1, 20000) n;
+		SELECT n, 'm-' || n, 'c-' || n % 5000, 'user-' || n % 1000, 0, '' FROM generate_series(1, 1000000) n;
+	INSERT INTO events SELECT n, 'POST_UPDATE', 'post ' || n / 10, '{}', n, 1, 0, 0 FROM generate_series(1, 1000000) n;
 	INSERT INTO deliveries (event_id, app, slot, grant_id, state, next_at)
 		SELECT n, 'app-' || (n % 100 + 1), 0, 0, CASE n % 4 WHEN 0 THEN 'pending' WHEN 1 THEN 'exhausted' ELSE 'delivered' END, n
-		FROM generate_series(1, 20000) n;
+		FROM generate_series(1, 1000000) n;
 	INSERT INTO attempts (event_id, app, n, at, duration_us, request, status)
-		SELECT n, 'app-' || (n % 100 + 1), 1, 0, 0, '', 200 FROM generate_series(1, 20000) n;
+		SELECT n, 'app-' || (n % 100 + 1), 1, 0, 0, '', 200 FROM generate_series(1, 1000000) n;
 	INSERT INTO feed SELECT n, 'MESSAGE', 'app-1', n FROM generate_series(1, 5000) n;
 	INSERT INTO api_keys (id, app, title, prefix, hash, permissions, created_at)
 		SELECT n, 'app-' || (n % 100 + 1), '', '', CAST(CAST(n AS TEXT) AS BYTEA), '[]', 0 FROM generate_series(1, 5000) n;
