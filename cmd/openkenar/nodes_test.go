@@ -97,6 +97,17 @@ func (n *node) ready() bool {
 	return err == nil && status == http.StatusOK
 }
 
+// kill ends the node at once.
+func (n *node) kill() {
+	n.t.Helper()
+	if err := n.cmd.Process.Kill(); err != nil {
+		n.t.Fatal(err)
+	}
+	if err := <-n.ended; err == nil {
+		n.t.Error("the node had ended by itself")
+	}
+}
+
 // stop ends the node in good order and returns how long that took.
 func (n *node) stop() time.Duration {
 	n.t.Helper()
@@ -253,10 +264,7 @@ func TestNodes(t *testing.T) {
 			continue
 		}
 		n := c.nodes[rand.IntN(len(c.nodes))]
-		if err := n.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
-		<-n.ended
+		n.kill()
 		if err := n.start(); err != nil {
 			t.Fatal(err)
 		}
@@ -341,10 +349,7 @@ func TestNodeIsReplaced(t *testing.T) {
 	}
 	both := all(0)
 	dead := c.nodes[1]
-	if err := dead.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-dead.ended
+	dead.kill()
 	c.nodes = c.nodes[:1]
 	t.Logf("all %d apps heard within %v with both nodes, %v after one was killed, %v later", nodeApps, both, all(1), all(2))
 }

@@ -351,16 +351,18 @@ func (n *Node) catchUp(ctx context.Context) error {
 }
 
 func (n *Node) act(ctx context.Context, c Change) error {
-	if c.Kind == AppChanged {
+	var id int64
+	if c.Kind == GrantRevoked || c.Kind == EventErased {
+		var err error
+		if id, err = strconv.ParseInt(c.Ref, 10, 64); err != nil {
+			return err
+		}
+	}
+	switch c.Kind {
+	case AppChanged:
 		n.o.AppChanged(c.Ref)
 		n.o.Engine.Wake(c.Ref)
 		return nil
-	}
-	id, err := strconv.ParseInt(c.Ref, 10, 64)
-	if err != nil {
-		return err
-	}
-	switch c.Kind {
 	case GrantRevoked:
 		return n.o.Engine.Silence(ctx, id)
 	case EventErased:

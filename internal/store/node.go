@@ -349,7 +349,7 @@ func (s *Store) Listen(ctx context.Context, heard func(delivery.News)) (err erro
 	}
 	session := s.presence.Load()
 	if session == 0 {
-		session = rand.Int64()
+		session = rand.Int64() //nolint:gosec // no secret, and no other's by a chance of 2⁶³
 	}
 	// Failure policy: go on. It only tells that this process has ended.
 	if _, err := conn.Exec(ctx, `SELECT pg_try_advisory_lock($1)`, session); err != nil {
