@@ -302,6 +302,9 @@ func head(req *http.Request) string {
 // readAnswer keeps the first bytes of the body. A body that breaks off does
 // not undo the status that came before it.
 func readAnswer(body io.Reader) []byte {
+	if body == http.NoBody {
+		return nil
+	}
 	answer, _ := io.ReadAll(io.LimitReader(body, MaxAnswer))
 	_, _ = io.CopyN(io.Discard, body, maxDrain)
 	return answer
