@@ -167,18 +167,20 @@ func (s *Server) CutSessions() {
 func (s *Server) TakeConnections() (give func()) {
 	s.t.Helper()
 	taken := []*pgx.Conn{s.Session()}
-	for left := 1; left > 0; {
-		for {
-			conn, err := pgx.Connect(s.t.Context(), s.Direct())
-			if err != nil {
-				break // there is none to be had
-			}
-			taken = append(taken, conn)
+	// Twice in a row nothing is left: one that is ending holds its place a little
+	// longer than it is seen.
+	for nothing := 0; nothing < 2; nothing++ {
+		if conn, err := pgx.Connect(s.t.Context(), s.Direct()); err == nil {
+			taken, nothing = append(taken, conn), -1
+			continue
 		}
-		// Who was first gets another chance, when the others have had theirs.
+		var ended int
 		if err := taken[0].QueryRow(s.t.Context(), `SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity
-			WHERE application_name = 'openkenar'`).Scan(&left); err != nil {
+			WHERE application_name = 'openkenar'`).Scan(&ended); err != nil {
 			s.t.Fatal(err)
+		}
+		if ended > 0 {
+			nothing = -1
 		}
 	}
 	return func() {
