@@ -127,7 +127,7 @@ func postgresSite(o Options) (site, error) {
 			return openPostgres(reader, readerSettings, newLink(ctx, name, longestRead, log)), nil
 		},
 		listener: func(ctx context.Context) (*pgx.Conn, error) {
-			ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+			ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout*time.Duration(len(hosts(config)))) // one may be gone
 			defer cancel()
 			hearer := config.Copy()
 			hearer.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
