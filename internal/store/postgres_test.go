@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/chat"
@@ -159,12 +160,34 @@ func TestPostgresLostAnswer(t *testing.T) {
 	write(t, s, func(tx chat.Tx) error { return happen(tx, tx.NextID(), 0) }) // prepares all statements
 
 	var id int64
+	settled, looked := make(chan struct{}), make(chan struct{})
+	go func() { // a lane looks at what is due while nobody knows of the commit
+		defer close(looked)
+		for running := true; running; {
+			select {
+			case <-settled:
+				running = false
+			default:
+			}
+			if p.Lost() == 1 {
+				if _, err := s.Due(t.Context(), "a", time.Now(), 10); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
 	write(t, s, func(tx chat.Tx) error {
 		id = tx.NextID()
 		err := happen(tx, id, 0)
 		p.LoseAnswer(4) // what comes: an event, its two verdicts, the mark, COMMIT
 		return err
 	})
+	close(settled)
+	<-looked
+	due, err := s.Due(t.Context(), "a", time.Now(), 10)
+	if ok(t, err); len(due) != 2 {
+		t.Errorf("%d deliveries are due, want 2", len(due))
+	}
 	if p.Lost() != 1 {
 		t.Fatalf("%d answers were lost", p.Lost())
 	}

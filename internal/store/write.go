@@ -208,9 +208,7 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		w.stage.Store(deciding)
 	}
 	start := time.Now()
-	err = s.control(ctx, "COMMIT")
-	s.floors.lower(tx.pending)
-	if err != nil {
+	if err := s.control(ctx, "COMMIT"); err != nil {
 		lost := mark != 0 && s.connection() == broken
 		s.rollback(ctx)
 		if lost {
@@ -222,6 +220,9 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 			return err
 		}
 	}
+	// What is pending now can be seen since the commit, or since its outcome is
+	// known: a look meanwhile may have gone past it.
+	s.floors.lower(tx.pending)
 	if tx.writes > 0 {
 		s.last.note(nil)
 	}

@@ -94,7 +94,7 @@ func (s *Server) Kill() {
 // may be in the way for a moment.
 func (s *Server) Start() {
 	s.t.Helper()
-	s.order(`for try in 1 2 3 4 5 6 7 8 9; do ` + fmt.Sprintf(start, s.options) + ` && break; done`)
+	s.order(`for try in $(seq 50); do ` + fmt.Sprintf(start, s.options) + ` && break; sleep 0.2; done`)
 }
 
 // Restart restarts the server in good order.
