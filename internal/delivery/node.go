@@ -158,6 +158,7 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("join the nodes of this ledger: %w", err)
 	}
 	n.running.Go(func() { n.keepHeard(life) })
+	n.running.Go(func() { n.lookAround(life) })
 	n.running.Go(func() { n.follow(life) })
 	return nil
 }
@@ -237,26 +238,36 @@ func poke(c chan struct{}) {
 
 // keepHeard renews the lease as long as the node lives.
 func (n *Node) keepHeard(ctx context.Context) {
-	tick, look := time.NewTicker(beatEvery), time.NewTicker(lookEvery)
+	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
-	defer look.Stop()
 	for {
-		var err error
 		select {
 		case <-n.beat:
-			err = n.makeHeard(ctx)
 		case <-tick.C:
-			err = n.makeHeard(ctx)
-		case <-look.C:
-			n.o.FeedGrown()
-			poke(n.change)
-			n.o.Engine.lead()
-			err = n.o.Engine.lookUp(ctx)
 		case <-ctx.Done():
 			return
 		}
-		if err != nil && ctx.Err() == nil {
-			n.log.WarnContext(ctx, "the ledger was not reached in time; trying again", "node", n.id, "err", err)
+		if err := n.makeHeard(ctx); err != nil && ctx.Err() == nil {
+			n.log.WarnContext(ctx, "the lease was not renewed; trying again", "node", n.id, "err", err)
+		}
+	}
+}
+
+// lookAround finds what nobody was told of.
+func (n *Node) lookAround(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		n.o.FeedGrown()
+		poke(n.change)
+		n.o.Engine.lead()
+		if err := n.o.Engine.lookUp(ctx); err != nil && ctx.Err() == nil {
+			n.log.WarnContext(ctx, "the ledger could not be looked through for what is to be sent; trying again", "err", err)
 		}
 	}
 }
@@ -298,12 +309,16 @@ func (n *Node) makeHeard(ctx context.Context) error {
 		}
 	}
 	n.mu.Unlock()
-	n.o.Engine.Extend(asked.Add(lease - leaseMargin))
 	if len(excess) > 0 {
 		wait := n.o.Engine.Release(excess)
 		n.running.Go(func() { n.giveUp(ctx, st.Node, excess, wait) })
 	}
-	return n.o.Engine.Assign(ctx, own)
+	// First what was lost, and only then the right to send.
+	if err := n.o.Engine.Assign(ctx, own); err != nil {
+		return err
+	}
+	n.o.Engine.Extend(asked.Add(lease - leaseMargin))
+	return nil
 }
 
 // giveUp lets others have slots once what was done for them has ended.
