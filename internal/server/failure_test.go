@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -593,4 +594,39 @@ func TestStandbyIsPromoted(t *testing.T) {
 	b.CutSessions()
 	progress(t, "everything works", everybody, 5)
 	c.end(t, p, b)
+}
+
+// TestStopsWithoutAnAnswer: a server that is told to stop does not wait for a
+// database that never answers its COMMIT. What was sent and not recorded is sent
+// again by the next.
+func TestStopsWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	s := storetest.NewServer(t)
+	p := runOn(t, s.URL())
+	sent, answer := make(chan struct{}, 1), make(chan struct{})
+	p.hook.respond(func(http.ResponseWriter, *http.Request) {
+		sent <- struct{}{}
+		<-answer
+	})
+	p.subscribe(p.dev.Users.Seller.AccessToken, `{"event_type":"NEW_MESSAGE_ON_POST"}`).ok()
+	event := p.say("BUYER", "sent, and not recorded")
+	<-sent
+	s.Exec("ALTER SYSTEM SET synchronous_standby_names = 'nobody'", "SELECT pg_reload_conf()")
+	p.isReady("takes too long")
+	close(answer)
+
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	begun := time.Now()
+	if err := p.srv.Stop(ctx); err == nil {
+		t.Error("stopped in good order, without an answer of the database")
+	}
+	if took := time.Since(begun); took > 5*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	s.Exec("SET synchronous_commit = local", "ALTER SYSTEM RESET synchronous_standby_names", "SELECT pg_reload_conf()")
+	p.hook.respond(nil)
+	p.run(&server.DevOptions{EventURL: p.hook.url})
+	until(t, "it is delivered", backWithin, func() bool { v := p.verdicts(event); return len(v) == 1 && v[0].State == "delivered" })
+	p.accounted()
 }

@@ -493,11 +493,20 @@ func (s *Server) onStop(name string, f func(context.Context) error) {
 	s.stops = append(s.stops, stop{name, f})
 }
 
+// lastWords is how long after the time of Stop what it broke off may still be
+// recorded.
+const lastWords = time.Second
+
 // Stop ends what New and Start began, the last first: no new calls, then no
-// new sends, then the ledger. Those under way have until ctx ends. Calling it
-// again does nothing.
+// new sends, then the ledger. Those under way have until ctx ends; a ledger that
+// does not answer then is given up, as by a crash, and Stop returns some two
+// seconds later. Calling it again does nothing.
 func (s *Server) Stop(ctx context.Context) error {
 	s.ready.Store(false)
+	if s.store != nil {
+		over := time.AfterFunc(time.Until(deadlineOf(ctx))+lastWords, func() { _ = s.store.Close() })
+		defer over.Stop()
+	}
 	var err error
 	for len(s.stops) > 0 {
 		last := s.stops[len(s.stops)-1]

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,11 +97,16 @@ func (l *link) connect(ctx context.Context) (driver.Conn, error) {
 	return l.connector.Connect(context.WithValue(ctx, connecting{}, true))
 }
 
-// Close implements io.Closer: the pool calls it at its end.
+// Close implements io.Closer: the pool calls it at its end. Who still waits for an
+// answer is let go.
 func (l *link) Close() error {
 	l.mu.Lock()
 	l.closed = true
+	left := slices.Collect(maps.Keys(l.lines))
 	l.mu.Unlock()
+	for _, c := range left {
+		_ = c.Close()
+	}
 	l.cancel()
 	l.trying.Wait()
 	return nil

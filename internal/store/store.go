@@ -217,13 +217,22 @@ func (s *Store) OnCommit(f func([]delivery.Delivery)) { s.committed = f }
 // be sent before. It must not block. Set it before the first write.
 func (s *Store) OnAppear(f func(apps []string)) { s.appeared = f }
 
+// closeWait is how long Close waits for the group that the writer works on.
+const closeWait = time.Second
+
 // Close ends the writer once it has answered the group that it works on, and
-// closes the ledger. Writes that still wait fail, with nothing of them done.
+// closes the ledger. Writes that still wait fail, with nothing of them done. A
+// database that takes longer than a second over that group is cut off, and what
+// became of it is not known.
 func (s *Store) Close() error {
 	var err error
 	s.closing.Do(func() {
 		close(s.stop)
-		s.writer.Wait()
+		if s.db != nil {
+			cut := time.AfterFunc(closeWait, func() { _ = s.db.Close() })
+			s.writer.Wait()
+			cut.Stop()
+		}
 		s.reading.close()
 		err = s.disconnect()
 		for _, db := range []*sql.DB{s.readers, s.db} {
