@@ -124,8 +124,8 @@ func (e *Engine) retain(ctx context.Context) {
 	}
 }
 
-// prune makes a pass and says whether all could go that was to.
-// tidy returns when it is wanted again.
+// tidy keeps the partitions in order and prunes, and returns when it is wanted
+// again.
 func (e *Engine) tidy(ctx context.Context) (wait time.Duration) {
 	wait = pruneEvery
 	if again, err := e.store.Partition(ctx, e.retention, e.now()); err != nil && ctx.Err() == nil {
@@ -142,6 +142,7 @@ func (e *Engine) tidy(ctx context.Context) (wait time.Duration) {
 	return wait
 }
 
+// prune makes a pass and says whether all could go that was to.
 func (e *Engine) prune(ctx context.Context) (done bool, err error) {
 	if e.retention <= 0 {
 		return true, nil
