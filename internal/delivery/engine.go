@@ -157,6 +157,10 @@ func (e *Engine) stopping() bool { return e.stopped.Load() }
 func (e *Engine) lane(app string) *lane {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	return e.laneOf(app)
+}
+
+func (e *Engine) laneOf(app string) *lane {
 	l, ok := e.lanes[app]
 	if !ok {
 		l = &lane{
@@ -168,12 +172,15 @@ func (e *Engine) lane(app string) *lane {
 	return l
 }
 
-// ownLane returns the lane of an app that is this engine's to send to, or nil.
+// ownLane returns the lane of an app that is this engine's to send to, or nil. In
+// between its slot may not be lost: a lane that came after that would go on.
 func (e *Engine) ownLane(app string) *lane {
-	if !e.owns(app) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.slots[Slot(app)] {
 		return nil
 	}
-	return e.lane(app)
+	return e.laneOf(app)
 }
 
 // Accept takes deliveries that were just committed, in the order of the

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 )
@@ -45,5 +46,32 @@ func TestGateRemembersLongEnough(t *testing.T) {
 	}
 	if n := len(g.newer) + len(g.older); n > 2 {
 		t.Errorf("%d closings are remembered for ever", n)
+	}
+}
+
+// TestNoLaneOfALostSlot: who asks for a lane while its slot is lost does not
+// bring one to life that nobody closes.
+func TestNoLaneOfALostSlot(t *testing.T) {
+	t.Parallel()
+	e := &Engine{lanes: map[string]*lane{}}
+	slot := Slot("app")
+	for range 100 {
+		e.mu.Lock()
+		e.slots[slot] = true
+		e.mu.Unlock()
+		var begun, asking sync.WaitGroup
+		for range 4 {
+			begun.Add(1)
+			asking.Go(func() {
+				for begun.Done(); e.ownLane("app") != nil; {
+				}
+			})
+		}
+		begun.Wait()
+		e.Release([]int{slot})
+		asking.Wait()
+		if len(e.all()) > 0 {
+			t.Fatal("a lane lives whose slot is lost")
+		}
 	}
 }

@@ -75,13 +75,6 @@ func (e *Engine) life() context.Context {
 	return e.sending
 }
 
-// owns says whether an app is this engine's to send to.
-func (e *Engine) owns(app string) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.slots[Slot(app)]
-}
-
 // lead looks after the work that one node does for all, if that is this
 // engine's.
 func (e *Engine) lead() {
