@@ -35,6 +35,7 @@ import (
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/oauth"
 	"github.com/openkenar/openkenar/internal/openapi"
+	"github.com/openkenar/openkenar/internal/panel"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/store"
 	"github.com/openkenar/openkenar/internal/webhook"
@@ -318,8 +319,24 @@ func (s *Server) wire() error {
 	if err != nil {
 		return err
 	}
-	s.handler = s.faces(open, host, authorizer.Handler())
+	pages, err := panel.New(panel.Options{
+		Access: s.access, Open: s.o.Dev != nil && onLoopback(cmp.Or(s.o.Listen, DefaultListen)), Now: s.clock.Now, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.handler = s.faces(open, host, authorizer.Handler(), pages)
 	return nil
+}
+
+// onLoopback says whether only this machine reaches an address.
+func onLoopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return false
+	}
+	address, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && address.Unmap().IsLoopback()
 }
 
 // nodeName is what this server is called among those that share its database:
@@ -344,7 +361,7 @@ type published struct {
 }
 
 // faces sends a request to the face of its prefix.
-func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
+func (s *Server) faces(open, host, authorization, pages http.Handler) http.Handler {
 	operations := api.NewMux(api.Options{Log: s.log})
 	operations.Handle("GET /healthz", func(*http.Request) (any, error) { return api.Empty{}, nil })
 	operations.Handle("GET /readyz", func(r *http.Request) (any, error) {
@@ -366,6 +383,8 @@ func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 			host.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, "/oauth2/") || r.URL.Path == "/.well-known/oauth-authorization-server":
 			authorization.ServeHTTP(w, r)
+		case r.URL.Path == "/panel" || strings.HasPrefix(r.URL.Path, "/panel/"):
+			pages.ServeHTTP(w, r)
 		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == egressPath || r.URL.Path == "/metrics" && !apart:
 			operations.ServeHTTP(w, r)
 		default:
