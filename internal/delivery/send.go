@@ -54,7 +54,9 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 	}
 	ctx, span := e.span(ctx, d)
 	defer span.End()
-	result := e.client.Send(ctx, endpoint.request(d.ID.String(), d.Attempts+1, d.Body), time.Now())
+	result := e.client.Send(ctx, endpoint.request(webhook.Request{
+		About: webhook.About{App: d.ID.App, Type: d.Type}, ID: d.ID.String(), Attempt: d.Attempts + 1, Body: d.Body,
+	}), time.Now())
 	e.metrics.attempted(result)
 	refusal = e.gate.leave(pass, d)
 	back := h.left(e.ctx, entered, result, e.now())
@@ -72,6 +74,7 @@ func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
 		out.State, out.Reason, out.NextAt, out.Attempt.NextAt = Canceled, refusal, time.Time{}, time.Time{}
 	}
 	e.tell(ctx, d, result, out)
+	result.Judged(webhook.Verdict{Delivery: d.ID.String(), State: string(out.State), Reason: out.Reason, NextAt: out.NextAt})
 	return &out, hold{back: back}
 }
 
@@ -119,6 +122,9 @@ func canceled(d Delivery, reason string) *Outcome {
 	return &Outcome{ID: d.ID, State: Canceled, Reason: reason, Attempts: d.Attempts, Retry: d.Retry}
 }
 
+// typeTest is what those who look on see a test as.
+const typeTest = "TEST"
+
 // Test makes one call to an app's event URL outside the ledger and returns
 // what came back.
 func (e *Engine) Test(ctx context.Context, app, id string, body []byte) (webhook.Result, error) {
@@ -129,12 +135,13 @@ func (e *Engine) Test(ctx context.Context, app, id string, body []byte) (webhook
 	if endpoint.URL == "" {
 		return webhook.Result{}, status.New(status.FailedPrecondition, "app %q has no event URL; set event_url first", app)
 	}
-	return e.client.Send(ctx, endpoint.request(id, 1, body), time.Now()), nil
+	return e.client.Send(ctx, endpoint.request(webhook.Request{
+		About: webhook.About{App: app, Type: typeTest}, ID: id, Attempt: 1, Body: body,
+	}), time.Now()), nil
 }
 
-// request is a webhook to the endpoint.
-func (p Endpoint) request(id string, attempt int, body []byte) webhook.Request {
-	return webhook.Request{
-		ID: id, Attempt: attempt, URL: p.URL, IdentificationKey: p.IdentificationKey, Secrets: p.Secrets, Body: body,
-	}
+// request is a webhook, addressed to the endpoint.
+func (p Endpoint) request(r webhook.Request) webhook.Request {
+	r.URL, r.IdentificationKey, r.Secrets = p.URL, p.IdentificationKey, p.Secrets
+	return r
 }

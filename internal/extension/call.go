@@ -164,7 +164,10 @@ type outcome struct {
 // outcome makes a call and writes down how it went. Failure policy: the user
 // has an answer even when the log has no place for it.
 func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event, id delivery.ID, why string) (o outcome, err error) {
-	request := webhook.Call{URL: app.SessionInitializationURL, IdentificationKey: app.IdentificationKey, Version: wireVersion, Body: e.Payload}
+	request := webhook.Call{
+		About: webhook.About{App: app.Slug, Type: string(e.Type)}, URL: app.SessionInitializationURL,
+		IdentificationKey: app.IdentificationKey, Version: wireVersion, Body: e.Payload,
+	}
 	field := "session_initialization_url"
 	if e.Type == event.DynamicAction {
 		request.URL, request.Version, field = app.DynamicActionURL, "", "dynamic_action_url"
@@ -195,10 +198,14 @@ func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event,
 	if o.problem != "" {
 		record.State, record.Reason, record.Attempt.Error = delivery.Exhausted, o.problem, o.problem
 	}
+	verdict := webhook.Verdict{State: string(record.State), Reason: record.Reason}
 	id, err = x.o.Store.RecordCall(context.WithoutCancel(ctx), e, record)
 	if err != nil {
 		x.o.Log.ErrorContext(ctx, "a call is not on the app's log", "app", app.Slug, "err", err)
+	} else {
+		verdict.Delivery = id.String()
 	}
+	result.Judged(verdict)
 	if span.IsRecording() {
 		span.SetAttributes(attribute.String("openkenar.delivery", id.String()),
 			attribute.String("openkenar.result", string(result.Reason)), attribute.Int("http.status_code", result.Status))

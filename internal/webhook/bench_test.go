@@ -24,15 +24,21 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
+// devNull is an app that accepts everything.
+func devNull(b *testing.B) string {
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	b.Cleanup(srv.Close)
+	return srv.URL
+}
+
 // BenchmarkSend is a signed webhook to a receiver in the same process, as many
 // at a time as one app gets at first.
 func BenchmarkSend(b *testing.B) {
-	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
-	b.Cleanup(srv.Close)
+	url := devNull(b)
 	c := webhook.NewClient(webhook.Options{Guard: webhook.NewGuard(webhook.Loopback()...), Version: "bench"})
 	b.Cleanup(c.Close)
 	r := webhook.Request{
-		ID: "1838255744221708288-app", Attempt: 1, URL: srv.URL, IdentificationKey: "key", Secrets: [][]byte{make([]byte, 32)},
+		ID: "1838255744221708288-app", Attempt: 1, URL: url, IdentificationKey: "key", Secrets: [][]byte{make([]byte, 32)},
 		Body: webhook.Envelope("NEW_MESSAGE", nil, benchPayload, "new_message"),
 	}
 	var failed atomic.Int64

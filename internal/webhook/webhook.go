@@ -1,8 +1,9 @@
 // Package webhook is the wire towards apps and nothing else: the envelope, the
 // headers, the signature, and a client that calls only where it may. Send is
 // for webhooks, Call for what an app answers while somebody waits. It keeps no
-// state, decides nothing about retries, and never follows a redirect. Contract:
-// section 6.
+// state, decides nothing about retries, and never follows a redirect. A Tap
+// shows what goes over it to whoever looks on; Faults spoil it, in dev mode.
+// Contract: section 6.
 package webhook
 
 import (
@@ -45,6 +46,7 @@ const (
 
 // Request is one webhook, ready to be sent.
 type Request struct {
+	About
 	ID                string // the same in every attempt
 	Attempt           int    // from 1
 	URL               string
@@ -55,6 +57,7 @@ type Request struct {
 
 // Call is a request that somebody waits for.
 type Call struct {
+	About
 	URL               string
 	IdentificationKey string
 	Version           string // of the wire, in API_VERSION and API-Version; "" for neither
@@ -84,6 +87,8 @@ type Result struct {
 	RetryAfter string // the header, as given
 	Request    string // the head that was sent, its identification key masked
 	Duration   time.Duration
+
+	shown *shown // to those who look on; nil: nobody
 }
 
 // Client sends webhooks. It is safe for concurrent use.
@@ -93,6 +98,8 @@ type Client struct {
 	transport http.RoundTripper
 	timeout   time.Duration
 	userAgent string
+	tap       *Tap
+	faults    *Faults
 }
 
 // Options of a Client. The zero value calls public https addresses only.
@@ -102,6 +109,8 @@ type Options struct {
 	Version   string
 	Timeout   time.Duration     // default Timeout
 	Transport http.RoundTripper // default: one that asks the Guard; for tests
+	Tap       *Tap              // shows what goes over the wire; default: nobody looks on
+	Faults    *Faults           // what goes wrong on purpose; default: nothing
 }
 
 // NewClient returns a client.
@@ -114,10 +123,15 @@ func NewClient(o Options) *Client {
 	if transport == nil {
 		transport = newTransport(guard, o.Bind)
 	}
+	if o.Faults != nil {
+		transport = o.Faults.over(transport)
+	}
 	return &Client{
 		transport: transport,
 		timeout:   cmp.Or(o.Timeout, Timeout),
 		userAgent: "OpenKenar/" + cmp.Or(o.Version, "dev"),
+		tap:       cmp.Or(o.Tap, NewTap(false)),
+		faults:    o.Faults,
 	}
 }
 
@@ -177,7 +191,12 @@ func (c *Client) Send(ctx context.Context, r Request, now time.Time) Result {
 	if err != nil {
 		return Result{Reason: Refused, Error: err.Error()}
 	}
-	return c.do(req, c.timeout, func(body io.Reader, res *Result) { res.Answer = readAnswer(body) })
+	x := Exchange{About: r.About, ID: r.ID, Attempt: r.Attempt, Body: r.Body}
+	return c.do(req, x, c.timeout, func(body io.Reader, res *Result) []byte {
+		answer := readAnswer(body, res.shown != nil)
+		res.Answer = answer[:min(len(answer), MaxAnswer)]
+		return answer
+	})
 }
 
 // Call makes a request and reads the whole answer, unless that is too large.
@@ -191,7 +210,7 @@ func (c *Client) Call(ctx context.Context, r Call) Result {
 	if r.Version != "" {
 		req.Header["API_VERSION"], req.Header["API-Version"] = []string{r.Version}, []string{r.Version}
 	}
-	return c.do(req, CallTimeout, func(body io.Reader, res *Result) {
+	return c.do(req, Exchange{About: r.About, Body: r.Body}, CallTimeout, func(body io.Reader, res *Result) []byte {
 		var err error
 		res.Answer, err = io.ReadAll(io.LimitReader(body, maxCallAnswer+1))
 		switch {
@@ -200,17 +219,27 @@ func (c *Client) Call(ctx context.Context, r Call) Result {
 		case len(res.Answer) > maxCallAnswer:
 			res.Reason, res.Error = TooLarge, "answered more than "+strconv.Itoa(maxCallAnswer)+" bytes"
 		}
+		return res.Answer
 	})
 }
 
-// do makes a request; read takes the body, and may find fault with it.
-func (c *Client) do(req *http.Request, timeout time.Duration, read func(body io.Reader, res *Result)) Result {
+// do makes a request; read takes the body, may find fault with it, and returns
+// what there is to see of it.
+func (c *Client) do(req *http.Request, x Exchange, timeout time.Duration, read func(body io.Reader, res *Result) []byte) Result {
+	if c.faults != nil {
+		req = req.WithContext(context.WithValue(req.Context(), aboutKey{}, x.About))
+	}
 	start := time.Now()
-	res := Result{Request: head(req)}
+	res := Result{Request: head(req, true)}
+	x.Request = res.Request
+	res.shown = c.tap.begin(req, x)
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		res.Reason, res.Error = explain(req.Context(), err, timeout)
 		res.Duration = time.Since(start)
+		if res.shown != nil {
+			res.shown.end(res, "", nil)
+		}
 		return res
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -222,8 +251,11 @@ func (c *Client) do(req *http.Request, timeout time.Duration, read func(body io.
 			res.Error += "; redirects are not followed"
 		}
 	}
-	read(resp.Body, &res)
+	answer := read(resp.Body, &res)
 	res.Duration = time.Since(start)
+	if res.shown != nil {
+		res.shown.end(res, answerHead(resp), answer)
+	}
 	return res
 }
 
@@ -276,8 +308,8 @@ func (c *Client) request(ctx context.Context, r Request, now time.Time) (*http.R
 	return req, nil
 }
 
-// head is the request as the log shows it, in the contract's order.
-func head(req *http.Request) string {
+// head is a request's head in the contract's order; the log shows it masked.
+func head(req *http.Request, masked bool) string {
 	var b strings.Builder
 	b.Grow(512)
 	b.WriteString("POST " + req.URL.String() + "\n")
@@ -291,7 +323,7 @@ func head(req *http.Request) string {
 			continue
 		}
 		value := values[0]
-		if name == "Authorization" {
+		if masked && name == "Authorization" {
 			value = mask
 		}
 		b.WriteString(name + ": " + value + "\n")
@@ -299,11 +331,16 @@ func head(req *http.Request) string {
 	return b.String()
 }
 
-// readAnswer keeps the first bytes of the body. A body that breaks off does
-// not undo the status that came before it.
-func readAnswer(body io.Reader) []byte {
+// readAnswer keeps the first bytes of the body, or all that is read where
+// somebody looks on. A body that breaks off does not undo the status that came
+// before it.
+func readAnswer(body io.Reader, all bool) []byte {
 	if body == http.NoBody {
 		return nil
+	}
+	if all {
+		answer, _ := io.ReadAll(io.LimitReader(body, MaxAnswer+maxDrain))
+		return answer
 	}
 	answer, _ := io.ReadAll(io.LimitReader(body, MaxAnswer))
 	_, _ = io.CopyN(io.Discard, body, maxDrain)
@@ -321,6 +358,8 @@ func explain(ctx context.Context, err error, timeout time.Duration) (Reason, str
 		return Refused, "the target's address may not be called: " + innermost(err)
 	case errors.As(err, &op) && op.Op == "dial":
 		return Transport, "no connection: " + innermost(err)
+	case errors.Is(err, errFault):
+		return Transport, err.Error()
 	default:
 		return Transport, "the connection broke: " + innermost(err)
 	}
