@@ -24,6 +24,7 @@ import (
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/oauth"
 	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/webhook"
 )
 
 // API answers the calls of the marketplace.
@@ -39,6 +40,7 @@ type API struct {
 	oauth         *oauth.Server
 	now           func() time.Time
 	clock         Clock
+	faults        *webhook.Faults
 	log           *slog.Logger
 }
 
@@ -61,7 +63,8 @@ type Options struct {
 	Engine        *delivery.Engine
 	OAuth         *oauth.Server
 	Now           func() time.Time
-	Clock         Clock // nil outside dev mode
+	Clock         Clock           // nil outside dev mode
+	Faults        *webhook.Faults // of dev mode, with Clock
 	Log           *slog.Logger
 	Tracer        trace.Tracer // of calls; default: none
 }
@@ -72,12 +75,13 @@ func New(o Options) (*api.Mux, error) {
 		return nil, errors.New("hostapi: at least one host key is needed")
 	}
 	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Extensions == nil ||
-		o.Deliveries == nil || o.Engine == nil || o.OAuth == nil || o.Now == nil || o.Log == nil {
-		return nil, errors.New("hostapi: every option but Clock and Tracer is needed")
+		o.Deliveries == nil || o.Engine == nil || o.OAuth == nil || o.Now == nil || o.Log == nil ||
+		(o.Clock == nil) != (o.Faults == nil) {
+		return nil, errors.New("hostapi: every option but Tracer is needed; Clock and Faults in dev mode alone")
 	}
 	a := &API{
 		access: o.Access, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, extensions: o.Extensions,
-		deliveries: o.Deliveries, engine: o.Engine, oauth: o.OAuth, now: o.Now, clock: o.Clock, log: o.Log,
+		deliveries: o.Deliveries, engine: o.Engine, oauth: o.OAuth, now: o.Now, clock: o.Clock, faults: o.Faults, log: o.Log,
 	}
 	for _, k := range o.HostKeys {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
@@ -143,6 +147,9 @@ func (a *API) routes() map[string]api.Handler {
 	if a.clock != nil {
 		routes["POST /host/v1/dev/tokens"] = a.issueToken
 		routes["POST /host/v1/dev/clock"] = a.advanceClock
+		routes["POST /host/v1/dev/faults"] = a.addFault
+		routes["GET /host/v1/dev/faults"] = a.listFaults
+		routes["DELETE /host/v1/dev/faults"] = a.clearFaults
 	}
 	return routes
 }

@@ -263,6 +263,16 @@ func bodies() []bodied {
 			bad: []badBody{{`{"advance":"-1s"}`, "advance"}, {`{"advance":"tomorrow"}`, "advance"}, {`{"advance":"99999999h"}`, "advance"}},
 		},
 		{
+			route: "POST /host/v1/dev/faults", path: "/host/v1/dev/faults",
+			good:   `{"fault":"delay","app":"sample-app","calls":"WEBHOOK","count":1,"delay":"1ms"}`,
+			fields: "fault:enum! app:string calls:enum count:int delay:string status:int",
+			bad: []badBody{
+				{`{"fault":"delay","calls":"NOPE"}`, "calls"}, {`{"fault":"delay","count":0}`, "count"}, {`{"fault":"delay","count":1001}`, "count"},
+				{`{"fault":"delay","delay":"2m"}`, "delay"}, {`{"fault":"cut","delay":"1s"}`, "delay"}, {`{"fault":"cut","status":500}`, "status"},
+				{`{"fault":"status","status":99}`, "status"},
+			},
+		},
+		{
 			route: "POST /v1/open-platform/events/subscriptions", path: "/v1/open-platform/events/subscriptions", asApp: true,
 			good: `{"event_type":"POST_UPDATE","event_resource_id":"gZd7omnS","metadata":{"k":1.50}}`, fields: "event_type:enum! event_resource_id:string metadata:object",
 			bad: []badBody{

@@ -92,6 +92,9 @@ type Server struct {
 	audits   *audits
 	tracer   trace.Tracer // nil: nobody traces
 
+	tap    *webhook.Tap    // shows what goes to apps
+	faults *webhook.Faults // nil outside dev mode
+
 	keyring  *access.Keyring
 	store    *store.Store
 	engine   *delivery.Engine
@@ -218,7 +221,13 @@ func (s *Server) wire() error {
 		allowed = append(webhook.Loopback(), allowed...)
 	}
 	guard := webhook.NewGuard(allowed...)
-	client := webhook.NewClient(webhook.Options{Guard: guard, Bind: s.o.EgressBind, Version: s.o.Version, Transport: s.o.Transport})
+	s.tap = webhook.NewTap(s.o.Dev != nil)
+	if s.o.Dev != nil {
+		s.faults = &webhook.Faults{}
+	}
+	client := webhook.NewClient(webhook.Options{
+		Guard: guard, Bind: s.o.EgressBind, Version: s.o.Version, Transport: s.o.Transport, Tap: s.tap, Faults: s.faults,
+	})
 	s.onStop("client", func(context.Context) error { client.Close(); return nil })
 
 	// Access tells the engine of changes and is asked by it for endpoints.
@@ -313,6 +322,7 @@ func (s *Server) wire() error {
 		Tracer: s.tracer,
 	}
 	if s.o.Dev != nil {
+		options.Faults = s.faults
 		options.Clock = devClock{clock: s.clock, engine: s.engine, store: s.store}
 	}
 	host, err := hostapi.New(options)
