@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"internal/panel"},
 	{"internal/openapi", "internal/hostapi"},
 	{"internal/oauth"},
+	{"internal/account"},
 	{"internal/extension"},
 	{"internal/chat"},
 	{"internal/market"},

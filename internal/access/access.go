@@ -4,7 +4,8 @@
 // effect before it is answered. Contract: sections 2, 3, 5 and 7.
 //
 // The files: app.go, key.go, token.go, grant.go hold one kind of thing each,
-// scope.go the catalogue of scopes, keyring.go the cryptography; upload.go lets
+// scope.go the catalogue of scopes, keyring.go the cryptography; audit.go says
+// who changed what; upload.go lets
 // apps upload media.
 package access
 
@@ -42,6 +43,7 @@ type Tx interface {
 	UpdateGrant(g Grant) error
 	RevokeGrant(id int64, now time.Time) error
 	InsertUploadToken(t UploadToken) error
+	InsertNote(n Note) error
 }
 
 // Store is the ledger as access needs it.
@@ -54,6 +56,11 @@ type Store interface {
 	Secrets(ctx context.Context, app string, now time.Time) ([]Secret, error)
 	TokenByHash(ctx context.Context, hash []byte) (t Token, ok bool, err error)
 	Grants(ctx context.Context, user string) ([]Grant, error)
+	// AppGrants returns the app's live grants with ids above after, ascending.
+	AppGrants(ctx context.Context, app string, after int64, limit int) ([]Grant, error)
+	// Notes returns the audit log below an id (0: from the newest), newest first;
+	// of one app, or of all where app is "".
+	Notes(ctx context.Context, app string, before int64, limit int) ([]Note, error)
 	UploadTokenByHash(ctx context.Context, hash []byte) (t UploadToken, ok bool, err error)
 }
 

@@ -243,8 +243,10 @@ func (a *Access) CreateApp(ctx context.Context, app App) (App, error) {
 		if err := tx.InsertApp(app); err != nil {
 			return err
 		}
-		_, err = a.addSecret(tx, app.Slug)
-		return err
+		if _, err = a.addSecret(tx, app.Slug); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, app.Slug, AppCreated, "")
 	})
 	if err != nil {
 		return App{}, err
@@ -277,6 +279,10 @@ func (a *Access) UpdateApp(ctx context.Context, slug string, change func(*App) e
 		if !ok {
 			return noApp(slug)
 		}
+		before, err := a.opened(old)
+		if err != nil {
+			return err
+		}
 		app, err := a.opened(old)
 		if err != nil {
 			return err
@@ -290,9 +296,16 @@ func (a *Access) UpdateApp(ctx context.Context, slug string, change func(*App) e
 		if err := a.checkApp(app); err != nil {
 			return err
 		}
+		names, err := changedSettings(before, app)
+		if err != nil {
+			return err
+		}
 		app = a.sealed(app)
 		app.UpdatedAt = a.now()
-		return tx.UpdateApp(app)
+		if err := tx.UpdateApp(app); err != nil || names == "" {
+			return err
+		}
+		return a.note(ctx, tx, slug, AppChanged, names)
 	})
 	if err != nil {
 		return App{}, err
@@ -351,7 +364,10 @@ func (a *Access) NewClientSecret(ctx context.Context, app string) (string, error
 		if _, ok, err := tx.App(app); err != nil || !ok {
 			return errOr(err, noApp(app))
 		}
-		return tx.SetClientSecret(app, hash(secret), a.now())
+		if err := tx.SetClientSecret(app, hash(secret), a.now()); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, app, ClientSecretMade, "")
 	})
 	return secret, err
 }
@@ -405,7 +421,10 @@ func (a *Access) RotateSecret(ctx context.Context, app string, overlap time.Dura
 		if s, err = a.addSecret(tx, app); err != nil {
 			return err
 		}
-		return tx.EndSecrets(app, s.ID, a.now().Add(overlap))
+		if err := tx.EndSecrets(app, s.ID, a.now().Add(overlap)); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, app, SigningSecret, "older ones end in "+overlap.String())
 	})
 	if err != nil {
 		return Secret{}, err

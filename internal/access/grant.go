@@ -41,6 +41,20 @@ func (a *Access) Grants(ctx context.Context, user string) ([]Grant, error) {
 	return a.store.Grants(ctx, user)
 }
 
+// AppGrants returns a page of the app's live grants, and the cursor of the next.
+func (a *Access) AppGrants(ctx context.Context, app, cursor string) ([]Grant, string, error) {
+	after, err := event.ParseCursor(cursor)
+	if err != nil {
+		return nil, "", err
+	}
+	grants, err := a.store.AppGrants(ctx, app, after, event.Page+1)
+	if err != nil {
+		return nil, "", err
+	}
+	grants, next := event.CutPage(grants, func(g Grant) string { return event.Cursor(g.ID) })
+	return grants, next, nil
+}
+
 // revocation is the payload of USER_ACCESS_REVOCATION.
 type revocation struct {
 	UserID string `json:"user_id"`
@@ -77,7 +91,10 @@ func (a *Access) Revoke(ctx context.Context, user, app string) error {
 				return err
 			}
 		}
-		return tx.RevokeGrant(g.ID, a.now())
+		if err := tx.RevokeGrant(g.ID, a.now()); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, app, GrantRevoked, a.UserID(app, user))
 	})
 	if err != nil || revoked == 0 {
 		return err

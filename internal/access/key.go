@@ -99,7 +99,10 @@ func (a *Access) CreateKey(ctx context.Context, app, title string, permissions [
 			}
 		}
 		k.ID = tx.NextID()
-		return tx.InsertKey(k)
+		if err := tx.InsertKey(k); err != nil {
+			return err
+		}
+		return a.note(ctx, tx, app, KeyCreated, k.Prefix+"… "+title)
 	})
 	return k, text, err
 }
@@ -130,10 +133,13 @@ func (a *Access) RevokeKey(ctx context.Context, app, id string) error {
 	}
 	err = a.store.Write(ctx, func(tx Tx) error {
 		found, err := tx.RevokeKey(app, number, a.now())
-		if err != nil || found {
+		if err != nil {
 			return err
 		}
-		return unknown
+		if !found {
+			return unknown
+		}
+		return a.note(ctx, tx, app, KeyRevoked, id)
 	})
 	a.Forget(app)
 	return err

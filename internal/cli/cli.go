@@ -56,6 +56,7 @@ type commands struct {
 	Secret     secretCmd     `cmd:"" help:"Replace the secrets of an app."`
 	Token      tokenCmd      `cmd:"" help:"Make access tokens, in dev mode."`
 	Grants     grantsCmd     `cmd:"" help:"See and take away what users gave apps access to."`
+	Operator   operatorCmd   `cmd:"" help:"Manage who signs in to the panel."`
 	Bench      benchCmd      `cmd:"" help:"Measure the platform on this machine."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/account"
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
@@ -31,6 +32,7 @@ import (
 type API struct {
 	keys          [][sha256.Size]byte
 	access        *access.Access
+	accounts      *account.Accounts
 	subscriptions *event.Subscriptions
 	market        *market.Market
 	chat          *chat.Chat
@@ -55,6 +57,7 @@ type Clock interface {
 type Options struct {
 	HostKeys      []string // any of them lets in
 	Access        *access.Access
+	Accounts      *account.Accounts
 	Subscriptions *event.Subscriptions
 	Market        *market.Market
 	Chat          *chat.Chat
@@ -74,13 +77,13 @@ func New(o Options) (*api.Mux, error) {
 	if len(o.HostKeys) == 0 {
 		return nil, errors.New("hostapi: at least one host key is needed")
 	}
-	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Extensions == nil ||
+	if o.Access == nil || o.Accounts == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Extensions == nil ||
 		o.Deliveries == nil || o.Engine == nil || o.OAuth == nil || o.Now == nil || o.Log == nil ||
 		(o.Clock == nil) != (o.Faults == nil) {
 		return nil, errors.New("hostapi: every option but Tracer is needed; Clock and Faults in dev mode alone")
 	}
 	a := &API{
-		access: o.Access, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, extensions: o.Extensions,
+		access: o.Access, accounts: o.Accounts, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, extensions: o.Extensions,
 		deliveries: o.Deliveries, engine: o.Engine, oauth: o.OAuth, now: o.Now, clock: o.Clock, faults: o.Faults, log: o.Log,
 	}
 	for _, k := range o.HostKeys {
@@ -92,7 +95,7 @@ func New(o Options) (*api.Mux, error) {
 			if err := a.checkKey(r); err != nil {
 				return nil, err
 			}
-			return h(r)
+			return h(r.WithContext(access.ByHost(r.Context())))
 		})
 	}
 	m.HandleRaw("GET /host/v1/feed", func(w http.ResponseWriter, r *http.Request) error {
@@ -143,6 +146,8 @@ func (a *API) routes() map[string]api.Handler {
 		"POST /host/v1/deliveries/{id}/redeliver":                  a.redeliver,
 		"POST /host/v1/redeliveries":                               a.redeliverAll,
 		"GET /host/v1/events/{id}":                                 a.getEvent,
+		"POST /host/v1/operators":                                  a.createOperator,
+		"PUT /host/v1/operators/{name}/password":                   a.setPassword,
 	}
 	if a.clock != nil {
 		routes["POST /host/v1/dev/tokens"] = a.issueToken

@@ -5,8 +5,10 @@ package panel
 
 //lint:file-ignore SA4006 This context is only used if a nested component is present.
 
-import "github.com/a-h/templ"
-import templruntime "github.com/a-h/templ/runtime"
+import (
+	"github.com/a-h/templ"
+	templruntime "github.com/a-h/templ/runtime"
+)
 
 import "github.com/openkenar/openkenar/internal/access"
 
@@ -55,7 +57,7 @@ func appsPage(apps []access.App, first, next string) templ.Component {
 					}()
 				}
 				ctx = templ.InitializeContext(ctx)
-				if viewOf(ctx).who.operator() {
+				if isOperator(ctx) {
 					templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 1, "<a class=\"button main\" href=\"/panel/new-app\">")
 					if templ_7745c5c3_Err != nil {
 						return templ_7745c5c3_Err
@@ -97,7 +99,7 @@ func appsPage(apps []access.App, first, next string) templ.Component {
 						}()
 					}
 					ctx = templ.InitializeContext(ctx)
-					if viewOf(ctx).who.operator() {
+					if isOperator(ctx) {
 						templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 4, "<a class=\"button main\" href=\"/panel/new-app\">")
 						if templ_7745c5c3_Err != nil {
 							return templ_7745c5c3_Err

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/openkenar/openkenar/internal/account"
 )
 
 // Language is a language of the pages.
@@ -25,7 +27,7 @@ type view struct {
 	theme string // "light" or "dark"; "" follows the system
 	now   time.Time
 	zone  *time.Location
-	who   person
+	who   account.Account
 	csrf  string
 	path  string // of the page, escaped
 	query string // of the page, without lang and theme

@@ -5,8 +5,10 @@ package panel
 
 //lint:file-ignore SA4006 This context is only used if a nested component is present.
 
-import "github.com/a-h/templ"
-import templruntime "github.com/a-h/templ/runtime"
+import (
+	"github.com/a-h/templ"
+	templruntime "github.com/a-h/templ/runtime"
+)
 
 import "strings"
 
@@ -498,7 +500,7 @@ func navigation() templ.Component {
 			return templ_7745c5c3_Err
 		}
 		for _, e := range entries {
-			if (!e.operators || viewOf(ctx).who.operator()) && (!e.dev || viewOf(ctx).dev) {
+			if (!e.operators || isOperator(ctx)) && (!e.dev || viewOf(ctx).dev) {
 				templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 31, "<li><a href=\"")
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err

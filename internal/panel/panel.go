@@ -16,17 +16,20 @@ import (
 	"crypto/subtle"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/a-h/templ"
 
 	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/account"
 	"github.com/openkenar/openkenar/internal/status"
 )
 
@@ -48,7 +51,10 @@ const (
 
 // Options of New.
 type Options struct {
-	Access *access.Access
+	Access   *access.Access
+	Accounts *account.Accounts
+	// PublicURL is where browsers reach the pages.
+	PublicURL func() string
 	// Open lets everybody who reaches the server from this machine in, as the
 	// operator "dev": dev mode on a loopback address. Else people sign in.
 	Open bool
@@ -64,18 +70,10 @@ type Panel struct {
 	token string // of forms where nobody signs in
 }
 
-// person is who looks at a page.
-type person struct {
-	Name     string
-	Operator bool
-}
-
-func (p person) operator() bool { return p.Operator }
-
 // New returns the pages.
 func New(o Options) (*Panel, error) {
-	if o.Access == nil || o.Now == nil || o.Log == nil {
-		return nil, errors.New("panel: Access, Now and Log are needed")
+	if o.Access == nil || o.Accounts == nil || o.PublicURL == nil || o.Now == nil || o.Log == nil {
+		return nil, errors.New("panel: Access, Accounts, PublicURL, Now and Log are needed")
 	}
 	p := &Panel{o: o, mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), token: rand.Text()}
 	p.routes()
@@ -85,19 +83,46 @@ func New(o Options) (*Panel, error) {
 // routes are all pages.
 func (p *Panel) routes() {
 	p.mux.HandleFunc("GET "+assetPrefix, serveAsset)
+	p.public("GET /panel/sign-in", p.showSignIn)
+	p.public("POST /panel/sign-in", p.signIn)
+	p.public("GET /panel/invitations/{token}", p.showInvitation)
+	p.public("POST /panel/invitations/{token}", p.acceptInvitation)
+	p.handle("POST /panel/sign-out", p.signOut)
 	p.handle("GET /panel", p.home)
 	p.handle("GET /panel/{$}", p.home)
 	p.handle("GET /panel/apps", p.listApps)
-	p.handle("/", func(http.ResponseWriter, *http.Request) error {
-		return status.New(status.NotFound, "there is no such page")
-	})
+	p.handle("/", func(http.ResponseWriter, *http.Request) error { return errNoPage() })
 }
 
 // handler is a page, or what a form of one does. What goes wrong becomes a page.
 type handler func(w http.ResponseWriter, r *http.Request) error
 
-// handle routes a pattern to a page for those who are let in.
+// handle routes a pattern to a page for those who are signed in.
 func (p *Panel) handle(pattern string, h handler) {
+	p.public(pattern, func(w http.ResponseWriter, r *http.Request) error {
+		if viewOf(r.Context()).who.Name == "" {
+			return p.askToSignIn(w, r)
+		}
+		return h(w, r)
+	})
+}
+
+// operators routes a pattern to a page for operators. For others there is none.
+func (p *Panel) operators(pattern string, h handler) {
+	p.handle(pattern, func(w http.ResponseWriter, r *http.Request) error {
+		if !isOperator(r.Context()) {
+			return errNoPage()
+		}
+		return h(w, r)
+	})
+}
+
+func errNoPage() error { return status.New(status.NotFound, "there is no such page") }
+
+func isOperator(ctx context.Context) bool { return viewOf(ctx).who.Role == account.Operator }
+
+// public routes a pattern to a page for everybody.
+func (p *Panel) public(pattern string, h handler) {
 	p.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
 			p.fail(w, r, err)
@@ -121,8 +146,16 @@ func (p *Panel) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p.choose(w, r) {
 		return
 	}
-	r = r.WithContext(withView(r.Context(), p.viewFor(r)))
-	if err := p.guard(w, r); err != nil {
+	v, err := p.viewFor(r)
+	ctx := withView(r.Context(), v)
+	if v.who.Name != "" {
+		ctx = access.By(ctx, v.who.Name)
+	}
+	r = r.WithContext(ctx)
+	if err == nil {
+		err = p.guard(w, r)
+	}
+	if err != nil {
 		p.fail(w, r, err)
 		return
 	}
@@ -168,22 +201,23 @@ func (p *Panel) guard(w http.ResponseWriter, r *http.Request) error {
 	if err := r.ParseForm(); err != nil {
 		return status.Wrap(status.Invalid, err, "the form cannot be read; it may be too large")
 	}
+	want := viewOf(r.Context()).csrf
+	if want == "" { // nobody is signed in: there is nothing to act with
+		return nil
+	}
 	given := r.Header.Get(csrfHeader)
 	if given == "" {
 		given = r.PostForm.Get(csrfField)
 	}
-	if subtle.ConstantTimeCompare([]byte(given), []byte(viewOf(r.Context()).csrf)) != 1 {
+	if subtle.ConstantTimeCompare([]byte(given), []byte(want)) != 1 {
 		return status.New(status.PermissionDenied, "this form is out of date; go back, load the page again and send it again")
 	}
 	return nil
 }
 
 // viewFor is what pages need to know of the reader of a request.
-func (p *Panel) viewFor(r *http.Request) view {
-	v := view{
-		lang: Persian, now: p.o.Now(), zone: time.Local, path: r.URL.EscapedPath(), dev: p.o.Open,
-		csrf: p.token,
-	}
+func (p *Panel) viewFor(r *http.Request) (view, error) {
+	v := view{lang: Persian, now: p.o.Now(), zone: time.Local, path: r.URL.EscapedPath(), dev: p.o.Open}
 	if c, err := r.Cookie(langCookie); err == nil && c.Value == string(English) {
 		v.lang = English
 	}
@@ -194,9 +228,19 @@ func (p *Panel) viewFor(r *http.Request) view {
 		v.query = r.URL.RawQuery
 	}
 	if p.o.Open {
-		v.who = person{Name: "dev", Operator: true}
+		v.who, v.csrf = account.Account{Name: "dev", Role: account.Operator}, p.token
+		return v, nil
 	}
-	return v
+	text := p.sessionOf(r)
+	if text == "" {
+		return v, nil
+	}
+	who, ok, err := p.o.Accounts.Session(r.Context(), text)
+	if err != nil || !ok {
+		return v, err
+	}
+	v.who, v.csrf = who, formToken(text)
+	return v, nil
 }
 
 // choose keeps a choice of language or colours that a link carries, and leads
@@ -210,7 +254,7 @@ func (p *Panel) choose(w http.ResponseWriter, r *http.Request) (chosen bool) {
 		chosen = true
 		http.SetCookie(w, &http.Cookie{
 			Name: cookie, Value: url.QueryEscape(q.Get(name)), Path: "/", MaxAge: keepChoice, SameSite: http.SameSiteLaxMode,
-			HttpOnly: true, Secure: r.TLS != nil,
+			HttpOnly: true, Secure: p.secure(),
 		})
 		q.Del(name)
 	}
@@ -257,14 +301,25 @@ func (p *Panel) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if kind == status.Internal || kind == status.Unavailable && errors.Unwrap(err) != nil {
 		p.o.Log.ErrorContext(r.Context(), "page failed", "method", r.Method, "path", r.URL.Path, "err", err)
 	}
+	if after := status.RetryAfter(err); after > 0 {
+		w.Header().Set("Retry-After", retryAfter(after))
+	}
 	text := status.Of(err).Message
 	page := failurePage(kind, text)
-	if r.Header.Get("HX-Request") == "true" {
+	switch {
+	case r.Header.Get("HX-Request") == "true":
 		page = problem(text)
+	case viewOf(r.Context()).who.Name == "":
+		page = aloneFailure(kind, text)
 	}
 	if err := p.show(w, r, kind.HTTP(), page); err != nil {
 		p.o.Log.ErrorContext(r.Context(), "page cannot be shown", "err", err)
 	}
+}
+
+// retryAfter is a wait as the header has it: whole seconds, and not too few.
+func retryAfter(wait time.Duration) string {
+	return strconv.FormatInt(int64(math.Ceil(wait.Seconds())), 10)
 }
 
 func (p *Panel) recover(w http.ResponseWriter, r *http.Request) {

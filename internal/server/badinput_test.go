@@ -188,6 +188,19 @@ func bodies() []bodied {
 			bad: []badBody{{`{"title":"` + long(201) + `"}`, "title"}, {`{"permissions":["EVENTS_SEND","NOPE"]}`, "permissions[1]"}},
 		},
 		{
+			route: "POST /host/v1/operators", path: "/host/v1/operators",
+			good: `{"name":"ops","password":"a few words are enough"}`, fields: "name:string! password:string",
+			bad: []badBody{
+				{`{"name":"Ops"}`, "name"}, {`{"name":"a b"}`, "name"}, {`{"name":"` + long(65) + `"}`, "name"},
+				{`{"name":"other","password":"short"}`, "password"}, {`{"name":"other","password":"` + long(257) + `"}`, "password"},
+			},
+		},
+		{
+			route: "PUT /host/v1/operators/{name}/password", path: "/host/v1/operators/OPERATOR/password",
+			good: `{"password":"a few words are enough"}`, fields: "password:string",
+			bad: []badBody{{`{"password":"short"}`, "password"}, {`{"password":"operatoroperator"}`, "password"}},
+		},
+		{
 			route: "POST /host/v1/redeliveries", path: "/host/v1/redeliveries",
 			good:   `{"app":"sample-app","state":"delivered","from":"2024-10-20T13:12:06Z","to":"2094-10-20T13:12:06Z","dry_run":false}`,
 			fields: "app:string state:enum! from:time to:time dry_run:bool",
@@ -376,6 +389,12 @@ func (p *platform) bind(b bodied) bound {
 	}
 	if strings.Contains(path, "/extensions/") {
 		p.host("PATCH", "/apps/sample-app", `{"touchpoints":[{"touchpoint":"CHAT","action":"START_CHAT_BOT"}]}`).ok()
+	}
+	if strings.Contains(path, "OPERATOR") {
+		path = strings.ReplaceAll(path, "OPERATOR", "operator")
+		if a := p.host("POST", "/operators", `{"name":"operator"}`); a.status != http.StatusConflict {
+			a.ok()
+		}
 	}
 	const button = `{"title":"Press me","caption":"c","action":{"open_direct_link":"https://x.test/"}}`
 	if strings.Contains(path, "MESSAGE") {

@@ -26,6 +26,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/account"
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
@@ -316,8 +317,12 @@ func (s *Server) wire() error {
 	if err != nil {
 		return err
 	}
+	accounts, err := account.New(account.Options{Store: s.store.Accounts(), Now: s.clock.Now})
+	if err != nil {
+		return err
+	}
 	options := hostapi.Options{
-		HostKeys: s.keys.list, OAuth: authorizer, Access: s.access, Subscriptions: subscriptions, Market: s.market, Chat: s.chat,
+		HostKeys: s.keys.list, OAuth: authorizer, Access: s.access, Accounts: accounts, Subscriptions: subscriptions, Market: s.market, Chat: s.chat,
 		Extensions: extensions, Deliveries: log, Engine: s.engine, Now: s.clock.Now, Log: s.log,
 		Tracer: s.tracer,
 	}
@@ -330,7 +335,7 @@ func (s *Server) wire() error {
 		return err
 	}
 	pages, err := panel.New(panel.Options{
-		Access: s.access, Open: s.o.Dev != nil && onLoopback(cmp.Or(s.o.Listen, DefaultListen)), Now: s.clock.Now, Log: s.log,
+		Access: s.access, Accounts: accounts, PublicURL: s.publicURL, Open: s.o.Dev != nil && onLoopback(cmp.Or(s.o.Listen, DefaultListen)), Now: s.clock.Now, Log: s.log,
 	})
 	if err != nil {
 		return err

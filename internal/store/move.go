@@ -23,11 +23,13 @@ var movedTables = []string{
 	"posts", "conversations", "participants", "messages", "transactions",
 	"events", "deliveries", "attempts", "redeliveries",
 	"notifications", "notices", "feed", "media", "endpoint_health", "quota_use",
+	"accounts", "account_apps", "invitations", "audit_log",
 }
 
 // leftOut are the tables that an export does not hold, and why.
 var leftOut = map[string]string{
 	"goose_db_version": "each ledger has had its own migrations; the stream names the last",
+	"sessions":         "people sign in again where the ledger goes",
 	"nodes":            "of those that live now",
 	"slots":            "of those that live now",
 	"changes":          "for those that live now",

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/account"
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
@@ -70,6 +71,10 @@ func newHistory(t *testing.T, s *store.Store) world {
 		n := chat.Notice{ID: tx.NextID(), App: "a", User: "u", Message: "text", Buttons: []byte(`[]`), SentAt: base}
 		do(tx.InsertNotification(n))
 		tx.Publish(chat.FeedNotification, "a", n.ID)
+		do(all.InsertAccount(account.Account{Name: "dev", Role: account.Developer, Password: "kept", CreatedAt: base}))
+		do(all.AddApp("dev", "a", base))
+		do(all.InsertInvitation(account.Invitation{Hash: []byte{0, 0xff}, App: "a", MadeBy: "ops", CreatedAt: base, ExpiresAt: base.AddDate(100, 0, 0)}))
+		do(all.InsertNote(access.Note{ID: tx.NextID(), At: base, Who: "ops", App: "a", Action: access.AppChanged, Detail: "نام"}))
 		return errors.Join(errs...)
 	})
 	ok(t, s.InsertUpload(ctx, chat.Upload{ID: "upload", App: "a", Kind: "image", MIME: "image/png", Name: "نام.png", CreatedAt: base}))

@@ -66,7 +66,9 @@ func TestPostgresTakeover(t *testing.T) {
 		ok(t, err)
 	}
 	change(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, true)`) // the program takes it for newer
+	change(`CREATE TABLE audit_log (id BIGINT)`)                                        // a later one that it asks for the last id
 	s := open(t, here)
+	change(`DROP TABLE audit_log`)
 	change(`DELETE FROM goose_db_version WHERE version_id = 9999`)
 	w := newWorld(t, s)
 	before := seen(t, s, w)

@@ -68,6 +68,11 @@ const crowd = `
 	INSERT INTO quota_use SELECT 'app-' || (n % 100 + 1), 60000000, n, 1 FROM generate_series(1, 5000) n;
 	INSERT INTO transactions SELECT 'x-' || n, 'app-1', '', '', 0, NULL, n, 0 FROM generate_series(1, 5000) n;
 	INSERT INTO redeliveries SELECT n, 'app-1', '', 0, 0, 0, 0, '', 0, 0, 1 FROM generate_series(1, 5000) n;
+	INSERT INTO accounts SELECT 'name-' || n, 'developer', '', 0, 0 FROM generate_series(1, 5000) n;
+	INSERT INTO account_apps SELECT 'name-' || n, 'app-' || (n % 100 + 1), 0 FROM generate_series(1, 5000) n;
+	INSERT INTO sessions SELECT CAST(CAST(n AS TEXT) AS BYTEA), 'name-' || n, 0, 0, n FROM generate_series(1, 5000) n;
+	INSERT INTO invitations SELECT CAST(CAST(n AS TEXT) AS BYTEA), 'app-' || (n % 100 + 1), '', 0, n FROM generate_series(1, 5000) n;
+	INSERT INTO audit_log SELECT n, n, '', 'app-' || (n % 100 + 1), '', '' FROM generate_series(1, 5000) n;
 	INSERT INTO settings SELECT 'setting-' || n, '' FROM generate_series(1, 1000) n`
 
 // spread fills the partition of a moment, which is %d in ids.

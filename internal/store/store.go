@@ -262,7 +262,7 @@ func (s *Store) resumeIDs(ctx context.Context) error {
 		`SELECT coalesce(max(id), 0) FROM subscriptions`, `SELECT coalesce(max(id), 0) FROM api_keys`,
 		`SELECT coalesce(max(id), 0) FROM signing_secrets`, `SELECT coalesce(max(id), 0) FROM redeliveries`,
 		`SELECT coalesce(max(id), 0) FROM notifications`, `SELECT coalesce(max(id), 0) FROM notices`,
-		`SELECT coalesce(max(id), 0) FROM refresh_tokens`,
+		`SELECT coalesce(max(id), 0) FROM refresh_tokens`, `SELECT coalesce(max(id), 0) FROM audit_log`,
 		`SELECT coalesce(max(CAST(value AS BIGINT)), 0) FROM settings WHERE name = '` + prunedTo + `'`,
 	} {
 		var id int64

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"erasure":       erasureTests,
 		"audit":         auditTests,
 		"settings":      settingTests,
+		"accounts":      accountTests,
 	} {
 		t.Run(area, func(t *testing.T) {
 			t.Parallel()
