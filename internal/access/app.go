@@ -97,7 +97,8 @@ func NewApp() App {
 // The letters of a slug are safe in a URL, in a header and in an id.
 var slugForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`)
 
-func (a *Access) checkApp(app App) error {
+// CheckApp refuses settings that no app can have.
+func (a *Access) CheckApp(app App) error {
 	if len(app.Slug) > maxSlug || !slugForm.MatchString(app.Slug) {
 		return status.New(status.Invalid,
 			"slug: want at most %d of a-z, 0-9, dot, dash and underscore, with a letter or digit at both ends", maxSlug)
@@ -224,7 +225,7 @@ func checkLink(field, raw string) error {
 // CreateApp stores a new app; the same app again changes nothing, another
 // under its slug is Conflict. A first signing secret is made with it.
 func (a *Access) CreateApp(ctx context.Context, app App) (App, error) {
-	if err := a.checkApp(app); err != nil {
+	if err := a.CheckApp(app); err != nil {
 		return App{}, err
 	}
 	app = a.sealed(app)
@@ -293,7 +294,7 @@ func (a *Access) UpdateApp(ctx context.Context, slug string, change func(*App) e
 		if app.Slug != slug {
 			return status.New(status.Invalid, "slug: an app's slug cannot change")
 		}
-		if err := a.checkApp(app); err != nil {
+		if err := a.CheckApp(app); err != nil {
 			return err
 		}
 		names, err := changedSettings(before, app)

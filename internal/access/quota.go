@@ -201,6 +201,28 @@ func (q *Quotas) know(ctx context.Context, w Window) error {
 	return nil
 }
 
+// Used returns how many calls an app has made in this minute and on this day, as
+// far as this node knows.
+func (q *Quotas) Used(ctx context.Context, app string) (minute, day int64, err error) {
+	now := q.now()
+	windows := [...]Window{windowAt(app, time.Minute, now), windowAt(app, 24*time.Hour, now)}
+	var used [len(windows)]int64
+	for i, w := range windows {
+		q.mu.Lock()
+		u, known := q.count[w]
+		if known {
+			used[i] = u.shared + u.since
+		}
+		q.mu.Unlock()
+		if !known {
+			if used[i], err = q.store.Use(ctx, w); err != nil {
+				return 0, 0, err
+			}
+		}
+	}
+	return used[0], used[1], nil
+}
+
 func (q *Quotas) used(w Window) *use {
 	u, ok := q.count[w]
 	if !ok { // forgotten between know and here

@@ -213,6 +213,22 @@ func (a *Accounts) SetPassword(ctx context.Context, name, password string) error
 	})
 }
 
+// Replace replaces a person's own password, who gives the present one, and begins
+// a new session. Errors are those of SignIn.
+func (a *Accounts) Replace(ctx context.Context, of Account, present, password, address string) (text string, err error) {
+	if err := CheckPassword(of.Name, password); err != nil {
+		return "", err
+	}
+	if _, err := a.prove(ctx, of.Name, present, address); err != nil {
+		return "", err
+	}
+	if err := a.SetPassword(ctx, of.Name, password); err != nil {
+		return "", err
+	}
+	text, _, err = a.Begin(ctx, of)
+	return text, err
+}
+
 // End ends an account and its sessions at once. Its name stays taken: the audit
 // log speaks of it.
 func (a *Accounts) End(ctx context.Context, name string) error {
@@ -257,7 +273,7 @@ func (a *Accounts) Leave(ctx context.Context, name, app string) error {
 // Invite makes an invitation to an app and returns the text that its link
 // carries, this once.
 func (a *Accounts) Invite(ctx context.Context, by, app string) (text string, i Invitation, err error) {
-	text = access.NewSecret("oki_")
+	text = access.NewSecret("okv_")
 	i = Invitation{Hash: hash(text), App: app, MadeBy: by, CreatedAt: a.now(), ExpiresAt: a.now().Add(InvitationTTL)}
 	err = a.store.Write(ctx, func(tx Tx) error {
 		if _, ok, err := tx.App(app); err != nil || !ok {

@@ -35,28 +35,37 @@ func errSignIn() error {
 // Unauthenticated; ResourceExhausted when it was tried too often, of the name
 // or from the address.
 func (a *Accounts) SignIn(ctx context.Context, name, password, address string) (text string, s Session, err error) {
+	of, err := a.prove(ctx, name, password, address)
+	if err != nil {
+		return "", s, err
+	}
+	return a.Begin(ctx, of)
+}
+
+// prove returns the account whose name and password these are.
+func (a *Accounts) prove(ctx context.Context, name, password, address string) (of Account, err error) {
 	now := a.now()
 	if wait := max(a.names.take(name, now), a.addresses.take(address, now)); wait > 0 {
-		return "", s, status.Later(wait, "too many attempts to sign in; wait %s", wait.Round(time.Second))
+		return of, status.Later(wait, "too many attempts to sign in; wait %s", wait.Round(time.Second))
 	}
 	of, ok, err := a.store.Account(ctx, name)
 	if err != nil {
-		return "", s, err
+		return of, err
 	}
 	alive := ok && of.EndedAt.IsZero()
 	if !alive {
 		of.Password = decoy
 	}
 	right, err := a.isPassword(ctx, of.Password, password)
-	if err != nil {
-		return "", s, err
-	}
-	if !right || !alive {
-		return "", s, errSignIn()
+	switch {
+	case err != nil:
+		return of, err
+	case !right || !alive:
+		return of, errSignIn()
 	}
 	a.names.give(name, now)
 	a.addresses.give(address, now)
-	return a.Begin(ctx, of)
+	return of, nil
 }
 
 // Begin begins a session of an account.

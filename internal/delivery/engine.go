@@ -1,10 +1,12 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -259,6 +261,47 @@ func (e *Engine) WakeAll() {
 		l.wake()
 	}
 }
+
+// Lane is what the engine holds of an app, for people to see.
+type Lane struct {
+	Health
+	Held    int  // deliveries in memory: queued, being sent, or not yet recorded
+	Sending int  // under way
+	Most    int  // that may be under way at a time now
+	Behind  bool // more waits in the ledger than memory holds
+	Parked  bool // the app may not be called now
+	Open    bool // its circuit is open: it is only probed
+	RetryAt time.Time
+	WakeAt  time.Time // when the next delivery falls due; zero: unknown or none
+}
+
+// Lanes returns the lanes of this process that have something to do, or whose
+// endpoints do badly, by app.
+func (e *Engine) Lanes() []Lane {
+	lanes := []Lane{}
+	for _, l := range e.all() {
+		if now := l.show(); now.Held > 0 || now.Behind || now.Open || !now.WakeAt.IsZero() || !now.FailingSince.IsZero() {
+			lanes = append(lanes, now)
+		}
+	}
+	slices.SortFunc(lanes, func(a, b Lane) int { return cmp.Compare(a.App, b.App) })
+	return lanes
+}
+
+// Lane returns what the engine holds of an app; ok is false where that is nothing,
+// or another node sends to the app.
+func (e *Engine) Lane(app string) (now Lane, ok bool) {
+	e.mu.Lock()
+	l, ok := e.lanes[app]
+	e.mu.Unlock()
+	if !ok {
+		return Lane{Health: Health{App: app}}, false
+	}
+	return l.show(), true
+}
+
+// Load is what all lanes of this process hold and send.
+func (e *Engine) Load() (held, sending int) { return int(e.held.Load()), e.sends.underWay() }
 
 func (e *Engine) all() []*lane {
 	e.mu.Lock()

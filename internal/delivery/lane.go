@@ -58,6 +58,20 @@ type lane struct {
 	starved bool // waits for a place among all sends; guarded by sends.mu
 }
 
+// show is the lane as people see it.
+func (l *lane) show() Lane {
+	l.mu.Lock()
+	now := Lane{
+		Held: len(l.held), Sending: l.sending, Behind: l.behind && !l.parked, Parked: l.parked, WakeAt: l.wakeAt,
+	}
+	l.mu.Unlock()
+	now.Most = l.health.most()
+	l.health.mu.Lock()
+	defer l.health.mu.Unlock()
+	now.Open, now.RetryAt, now.Health = l.health.open, l.health.retryAt, l.health.now
+	return now
+}
+
 // offer takes a delivery that was just committed.
 func (l *lane) offer(d Delivery) {
 	l.mu.Lock()

@@ -161,9 +161,39 @@ type outcome struct {
 	problem string
 }
 
-// outcome makes a call and writes down how it went. Failure policy: the user
-// has an answer even when the log has no place for it.
-func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event, id delivery.ID, why string) (o outcome, err error) {
+// Tested is what came back from a call that nobody waited for.
+type Tested struct {
+	webhook.Result
+	Body    []byte // what was asked
+	Problem string // with the answer, in words that follow "it"; empty when it is as it should be
+}
+
+// Test makes a call of an app without a user, a post or a conversation, outside
+// the log, for its developer to see what comes back.
+func (x *Extensions) Test(ctx context.Context, slug string, kind event.Type) (Tested, error) {
+	app, err := x.o.Access.App(ctx, slug)
+	if err != nil {
+		return Tested{}, err
+	}
+	empty := wire.Object("{}")
+	body, err := wire.Marshal(sessionBody{ReturnURL: x.o.Home(), Source: touchpointChat, ExtraData: empty, ProviderData: empty})
+	if kind == event.DynamicAction {
+		body, err = wire.Marshal(actionBody{Touchpoint: touchpointChat, ExtraData: empty})
+	}
+	if err != nil {
+		return Tested{}, err
+	}
+	request, err := requestOf(app, event.Event{Type: kind, Payload: body})
+	if err != nil {
+		return Tested{}, err
+	}
+	result := x.o.Client.Call(ctx, request)
+	_, problem, err := x.judge(ctx, kind, result)
+	return Tested{Result: result, Body: body, Problem: problem}, err
+}
+
+// requestOf is the request of a call, or why the app cannot be called.
+func requestOf(app access.App, e event.Event) (webhook.Call, error) {
 	request := webhook.Call{
 		About: webhook.About{App: app.Slug, Type: string(e.Type)}, URL: app.SessionInitializationURL,
 		IdentificationKey: app.IdentificationKey, Version: wireVersion, Body: e.Payload,
@@ -173,7 +203,17 @@ func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event,
 		request.URL, request.Version, field = app.DynamicActionURL, "", "dynamic_action_url"
 	}
 	if request.URL == "" {
-		return o, status.New(status.FailedPrecondition, "app %q has no %s; set it first", app.Slug, field)
+		return request, status.New(status.FailedPrecondition, "app %q has no %s; set it first", app.Slug, field)
+	}
+	return request, nil
+}
+
+// outcome makes a call and writes down how it went. Failure policy: the user
+// has an answer even when the log has no place for it.
+func (x *Extensions) outcome(ctx context.Context, app access.App, e event.Event, id delivery.ID, why string) (o outcome, err error) {
+	request, err := requestOf(app, e)
+	if err != nil {
+		return o, err
 	}
 	leave, ok := x.underWay.Enter(app.Slug)
 	if !ok {

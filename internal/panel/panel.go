@@ -24,13 +24,18 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/a-h/templ"
 
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/account"
+	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/extension"
 	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/webhook"
 )
 
 //go:generate go tool -modfile=../../tools/go.mod templ generate
@@ -51,8 +56,15 @@ const (
 
 // Options of New.
 type Options struct {
-	Access   *access.Access
-	Accounts *account.Accounts
+	Access        *access.Access
+	Accounts      *account.Accounts
+	Subscriptions *event.Subscriptions
+	Extensions    *extension.Extensions
+	Deliveries    *delivery.Log
+	Engine        *delivery.Engine
+	Tap           *webhook.Tap
+	Quotas        *access.Quotas                                     // nil where they are off
+	Nodes         func(ctx context.Context) ([]delivery.Peer, error) // nil where there is one alone
 	// PublicURL is where browsers reach the pages.
 	PublicURL func() string
 	// Open lets everybody who reaches the server from this machine in, as the
@@ -68,19 +80,30 @@ type Panel struct {
 	mux   *http.ServeMux
 	cross *http.CrossOriginProtection
 	token string // of forms where nobody signs in
+
+	readers chan struct{} // a place for each who looks on
+	closed  chan struct{} // the server stops: streams end
+	close   sync.Once
 }
 
 // New returns the pages.
 func New(o Options) (*Panel, error) {
-	if o.Access == nil || o.Accounts == nil || o.PublicURL == nil || o.Now == nil || o.Log == nil {
-		return nil, errors.New("panel: Access, Accounts, PublicURL, Now and Log are needed")
+	if o.Access == nil || o.Accounts == nil || o.Subscriptions == nil || o.Extensions == nil || o.Deliveries == nil ||
+		o.Engine == nil || o.Tap == nil || o.PublicURL == nil || o.Now == nil || o.Log == nil {
+		return nil, errors.New("panel: every option but Quotas, Nodes and Open is needed")
 	}
-	p := &Panel{o: o, mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), token: rand.Text()}
+	p := &Panel{
+		o: o, mux: http.NewServeMux(), cross: http.NewCrossOriginProtection(), token: rand.Text(),
+		readers: make(chan struct{}, liveReaders), closed: make(chan struct{}),
+	}
 	p.routes()
 	return p, nil
 }
 
-// routes are all pages.
+// Close ends the streams: who reads one holds the listener.
+func (p *Panel) Close() { p.close.Do(func() { close(p.closed) }) }
+
+// routes are all pages; each file has those of its own.
 func (p *Panel) routes() {
 	p.mux.HandleFunc("GET "+assetPrefix, serveAsset)
 	p.public("GET /panel/sign-in", p.showSignIn)
@@ -90,7 +113,11 @@ func (p *Panel) routes() {
 	p.handle("POST /panel/sign-out", p.signOut)
 	p.handle("GET /panel", p.home)
 	p.handle("GET /panel/{$}", p.home)
-	p.handle("GET /panel/apps", p.listApps)
+	p.appRoutes()
+	p.keyRoutes()
+	p.deliveryRoutes()
+	p.liveRoutes()
+	p.listRoutes()
 	p.handle("/", func(http.ResponseWriter, *http.Request) error { return errNoPage() })
 }
 

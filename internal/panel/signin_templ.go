@@ -5,10 +5,8 @@ package panel
 
 //lint:file-ignore SA4006 This context is only used if a nested component is present.
 
-import (
-	"github.com/a-h/templ"
-	templruntime "github.com/a-h/templ/runtime"
-)
+import "github.com/a-h/templ"
+import templruntime "github.com/a-h/templ/runtime"
 
 import "github.com/openkenar/openkenar/internal/status"
 
@@ -366,17 +364,13 @@ func invitationPage(f invitationForm) templ.Component {
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = input(field{
-					Name: "name", Label: t(ctx, "نام", "Name"), Value: f.Name, Required: true, Latin: true, Autocomplete: "username",
-					Help: t(ctx, "حرف‌های کوچک انگلیسی، رقم، نقطه، خط تیره و @", "Lower-case letters, digits, dots, dashes and @"),
-				}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = input(field{Name: "name", Label: t(ctx, "نام", "Name"), Value: f.Name, Required: true, Latin: true, Autocomplete: "username",
+					Help: t(ctx, "حرف‌های کوچک انگلیسی، رقم، نقطه، خط تیره و @", "Lower-case letters, digits, dots, dashes and @")}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}
-				templ_7745c5c3_Err = input(field{
-					Name: "password", Label: t(ctx, "گذرواژه", "Password"), Type: "password", Required: true, Latin: true, Autocomplete: "new-password",
-					Help: t(ctx, "دست‌کم ۱۲ نویسه؛ چند واژه بهتر است.", "At least 12 characters; a few words are best."),
-				}).Render(ctx, templ_7745c5c3_Buffer)
+				templ_7745c5c3_Err = input(field{Name: "password", Label: t(ctx, "گذرواژه", "Password"), Type: "password", Required: true, Latin: true, Autocomplete: "new-password",
+					Help: t(ctx, "دست‌کم ۱۲ نویسه؛ چند واژه بهتر است.", "At least 12 characters; a few words are best.")}).Render(ctx, templ_7745c5c3_Buffer)
 				if templ_7745c5c3_Err != nil {
 					return templ_7745c5c3_Err
 				}

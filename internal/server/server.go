@@ -105,6 +105,7 @@ type Server struct {
 	market   *market.Market
 	chat     *chat.Chat
 	media    *chat.Media
+	panel    *panel.Panel
 	handler  http.Handler
 	listener net.Listener
 	// Of operations; nil where they have no listener of their own.
@@ -334,13 +335,18 @@ func (s *Server) wire() error {
 	if err != nil {
 		return err
 	}
-	pages, err := panel.New(panel.Options{
-		Access: s.access, Accounts: accounts, PublicURL: s.publicURL, Open: s.o.Dev != nil && onLoopback(cmp.Or(s.o.Listen, DefaultListen)), Now: s.clock.Now, Log: s.log,
-	})
-	if err != nil {
+	pages := panel.Options{
+		Access: s.access, Accounts: accounts, Subscriptions: subscriptions, Extensions: extensions, Deliveries: log, Engine: s.engine,
+		Tap: s.tap, Quotas: s.quotas, PublicURL: s.publicURL, Now: s.clock.Now, Log: s.log,
+		Open: s.o.Dev != nil && onLoopback(cmp.Or(s.o.Listen, DefaultListen)),
+	}
+	if s.store.Shared() {
+		pages.Nodes = s.store.Nodes
+	}
+	if s.panel, err = panel.New(pages); err != nil {
 		return err
 	}
-	s.handler = s.faces(open, host, authorizer.Handler(), pages)
+	s.handler = s.faces(open, host, authorizer.Handler())
 	return nil
 }
 
@@ -376,7 +382,7 @@ type published struct {
 }
 
 // faces sends a request to the face of its prefix.
-func (s *Server) faces(open, host, authorization, pages http.Handler) http.Handler {
+func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 	operations := api.NewMux(api.Options{Log: s.log})
 	operations.Handle("GET /healthz", func(*http.Request) (any, error) { return api.Empty{}, nil })
 	operations.Handle("GET /readyz", func(r *http.Request) (any, error) {
@@ -399,7 +405,7 @@ func (s *Server) faces(open, host, authorization, pages http.Handler) http.Handl
 		case strings.HasPrefix(r.URL.Path, "/oauth2/") || r.URL.Path == "/.well-known/oauth-authorization-server":
 			authorization.ServeHTTP(w, r)
 		case r.URL.Path == "/panel" || strings.HasPrefix(r.URL.Path, "/panel/"):
-			pages.ServeHTTP(w, r)
+			s.panel.ServeHTTP(w, r)
 		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == egressPath || r.URL.Path == "/metrics" && !apart:
 			operations.ServeHTTP(w, r)
 		default:
@@ -448,6 +454,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.serve("listener", s.listener, s.handler)
 	s.onStop("feed", func(context.Context) error { s.chat.Feed().Close(); return nil }) // who waits for it holds the listener
+	s.onStop("panel", func(context.Context) error { s.panel.Close(); return nil })
 	if s.o.Dev == nil {
 		s.ready.Store(true)
 		return nil

@@ -320,12 +320,83 @@ func (s *Store) Deliveries(ctx context.Context, f delivery.Filter) ([]delivery.R
 	if f.Event != 0 {
 		arg(`d.event_id = ?`, f.Event)
 	}
+	if !f.From.IsZero() {
+		arg(`d.event_id >= ?`, idAt(f.From))
+		arg(`e.at >= ?`, micros(f.From))
+	}
+	if !f.To.IsZero() {
+		arg(`d.event_id <= ?`, idAt(f.To.Add(idSlack)))
+		arg(`e.at <= ?`, micros(f.To))
+	}
+	columns, scan := rowColumns, scanRow
+	if f.Narrow() { // what is passed by counts for the limit, and is told
+		var meant []string
+		narrow := func(condition, value string) {
+			if value != "" {
+				args = append(args, value)
+				meant = append(meant, strings.ReplaceAll(condition, "?", placeholder(len(args))))
+			}
+		}
+		narrow(`e.type = ?`, f.Type)
+		narrow(concernsPost, f.Post)
+		narrow(concernsUser, f.User)
+		columns, scan = rowColumns+`, CASE WHEN `+strings.Join(meant, " AND ")+` THEN 0 ELSE 1 END`, scanAside
+	}
 	if f.After != (delivery.ID{}) {
 		args = append(args, f.After.Event, f.After.App)
 		where = append(where, `(d.event_id, d.app) < (`+placeholder(len(args)-1)+`, `+placeholder(len(args))+`)`)
 	}
-	return rows(ctx, &s.reading, scanRow, `SELECT `+rowColumns+` FROM deliveries d JOIN events e ON e.id = d.event_id
+	return rows(ctx, &s.reading, scan, `SELECT `+columns+` FROM deliveries d JOIN events e ON e.id = d.event_id
 		WHERE `+strings.Join(where, " AND ")+` ORDER BY `+newest+` DESC, d.app DESC LIMIT $1`, args...)
+}
+
+// concernsPost and concernsUser are conditions of an event e by its order key,
+// and by the grant of a delivery d. Each is a few looks at primary keys.
+const (
+	concernsPost = `(e.order_key = 'post ' || ? OR e.type = 'NEW_MESSAGE_ON_POST'
+		AND EXISTS (SELECT 1 FROM conversations c WHERE c.id = substr(e.order_key, 14) AND c.post_token = ?))`
+	concernsUser = `(e.order_key = 'call ' || ?
+		OR e.type = 'POST_UPDATE' AND EXISTS (SELECT 1 FROM posts p WHERE p.token = substr(e.order_key, 6) AND p.owner = ?)
+		OR e.type IN ('NEW_MESSAGE_ON_POST', 'NEW_CHATBOT_MESSAGE') AND EXISTS (SELECT 1 FROM conversations c
+			WHERE c.id = substr(e.order_key, 14) AND (c.buyer = ? OR c.user_id = ?
+				OR EXISTS (SELECT 1 FROM posts p WHERE p.token = c.post_token AND p.owner = ?)))
+		OR EXISTS (SELECT 1 FROM grants g WHERE g.id = d.grant_id AND g.user_id = ?)
+		OR e.type = 'USER_ACCESS_REVOCATION' AND EXISTS (SELECT 1 FROM grants g
+			WHERE g.id = CASE e.type WHEN 'USER_ACCESS_REVOCATION' THEN CAST(substr(e.order_key, 7) AS BIGINT) END AND g.user_id = ?))`
+)
+
+func scanAside(r scanner) (delivery.Row, error) {
+	var d delivery.Row
+	var next, at, aside int64
+	err := r.Scan(&d.ID.Event, &d.ID.App, &d.Type, &d.State, &d.Reason, &d.Attempts, &next, &at, &aside)
+	d.NextAt, d.At, d.Aside = moment(next), moment(at), aside != 0
+	return d, err
+}
+
+// Samples implements delivery.Ledger.
+func (s *Store) Samples(ctx context.Context, app string, from, to time.Time, limit int) ([]delivery.Sample, error) {
+	return rows(ctx, &s.reading, scanSample, `SELECT a.at, a.duration_us, a.status, a.error
+		FROM (SELECT event_id, app FROM deliveries WHERE app = $1 AND event_id >= $2 AND event_id < $3 AND state <> 'skipped'
+			ORDER BY event_id LIMIT $4) AS part
+		JOIN attempts a ON a.event_id = part.event_id AND a.app = part.app`, app, idAt(from), idAt(to), limit)
+}
+
+func scanSample(r scanner) (a delivery.Sample, err error) {
+	var at, took int64
+	var status int
+	var problem string
+	err = r.Scan(&at, &took, &status, &problem)
+	a.At, a.Took, a.Failed = moment(at), time.Duration(took)*time.Microsecond, problem != "" || status < 200 || status > 299
+	return a, err
+}
+
+// Backlog implements delivery.Ledger.
+func (s *Store) Backlog(ctx context.Context, app string, limit int) (n int, oldest time.Time, err error) {
+	var first int64
+	_, err = row(ctx, &s.reading, `SELECT count(*), coalesce(min(next_at), 0)
+		FROM (SELECT next_at FROM deliveries WHERE app = $1 AND state = 'pending' ORDER BY next_at, event_id LIMIT $2) AS part`,
+		[]any{app, limit}, &n, &first)
+	return n, moment(first), err
 }
 
 func scanAttempt(r scanner) (delivery.Attempt, error) {

@@ -1,17 +1,25 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/store"
 )
 
 var logTests = tests{
 	"the log is listed by app, state and event, newest first": logFilters,
+	"a narrow filter tells what it passes by":                 logNarrow,
+	"a picture of an endpoint is made from samples":           logSamples,
+	"what waits for an app is counted up to a limit":          logBacklog,
 	"the log is paged without gaps or repeats":                logPages,
 	"the attempts of a delivery are listed first to last":     attemptOrder,
 	"a single delivery shows what is sent":                    deliveryBody,
@@ -182,5 +190,136 @@ func neverPutBack(t *testing.T, open opener) {
 	same(t, "unchanged", l.all(delivery.Filter{State: delivery.Delivered}), before)
 	if h, _, err := l.Event(t.Context(), skip); err != nil || !slices.ContainsFunc(h.Verdicts, func(r delivery.Row) bool { return r.State == delivery.Skipped }) {
 		t.Errorf("the skip is gone: %v, %v", h.Verdicts, err)
+	}
+}
+
+// logNarrow chooses by what no index has: all are looked at, in their order, and
+// those that are not meant are marked.
+func logNarrow(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	l.app("a")
+	grant := access.Grant{App: "a", User: "granter", GrantedAt: base}
+	l.write(func(tx *store.Tx) error {
+		grant.ID = tx.NextID()
+		return errors.Join(
+			tx.InsertGrant(grant),
+			tx.InsertConversation(chat.Conversation{ID: "c", Type: chat.OnPost, PostToken: "p", Buyer: "buyer"}, base),
+			tx.InsertConversation(chat.Conversation{ID: "b", Type: chat.WithBot, App: "a", User: "writer"}, base),
+			tx.PutPost(market.Post{Token: "p", Owner: "owner", State: market.Published}, tx.NextID(), base),
+		)
+	})
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	emit := func(kind event.Type, key string, of int64) (id int64) {
+		t.Helper()
+		l.write(func(tx *store.Tx) error {
+			id = tx.NextID()
+			v := pending("a")
+			v.Grant = of
+			return tx.InsertEvent(event.Event{ID: id, Type: kind, At: at, Key: key, Payload: []byte(`{}`)}, []event.Verdict{v})
+		})
+		return id
+	}
+	message := emit(event.NewMessageOnPost, "conversation c", 0)
+	bot := emit(event.NewChatbotMessage, "conversation b", 0)
+	post := emit(event.PostUpdate, "post p", 0)
+	other := emit(event.PostUpdate, "post other", grant.ID)
+	revoked := emit(event.UserAccessRevocation, fmt.Sprintf("grant %d", grant.ID), 0)
+	call := emit(event.SessionInitialization, event.CallKey("buyer"), 0)
+	payment := emit(event.PaymentTransaction, "transaction x", 0)
+	everything := ids("a", payment, call, revoked, other, post, bot, message)
+	for name, c := range map[string]struct {
+		filter delivery.Filter
+		want   []delivery.ID
+	}{
+		"type":             {delivery.Filter{Type: "POST_UPDATE"}, ids("a", other, post)},
+		"post":             {delivery.Filter{Post: "p"}, ids("a", post, message)},
+		"post without any": {delivery.Filter{Post: "nothing"}, nil},
+		"buyer":            {delivery.Filter{User: "buyer"}, ids("a", call, message)},
+		"owner":            {delivery.Filter{User: "owner"}, ids("a", post, message)},
+		"writer":           {delivery.Filter{User: "writer"}, ids("a", bot)},
+		"granter":          {delivery.Filter{User: "granter"}, ids("a", revoked, other)},
+		"all three":        {delivery.Filter{App: "a", User: "owner", Post: "p", Type: "POST_UPDATE"}, ids("a", post)},
+		"and a state":      {delivery.Filter{App: "a", User: "owner", State: delivery.Pending}, ids("a", post, message)},
+	} {
+		c.filter.Limit = 100
+		rows, err := l.Deliveries(t.Context(), c.filter)
+		ok(t, err)
+		var looked, meant []delivery.ID
+		for _, r := range rows {
+			looked = append(looked, r.ID)
+			if !r.Aside {
+				meant = append(meant, r.ID)
+			}
+		}
+		same(t, name+": looked at", looked, everything)
+		same(t, name, meant, c.want)
+	}
+	for name, c := range map[string]struct {
+		from, to time.Time
+		want     int
+	}{
+		"from then":     {at, time.Time{}, 7},
+		"from later":    {at.Add(time.Microsecond), time.Time{}, 0},
+		"until then":    {time.Time{}, at, 7},
+		"until earlier": {time.Time{}, at.Add(-time.Microsecond), 0},
+	} {
+		rows, err := l.Deliveries(t.Context(), delivery.Filter{From: c.from, To: c.to, Limit: 100})
+		ok(t, err)
+		same(t, name, len(rows), c.want)
+	}
+}
+
+func logSamples(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	now := time.Now()
+	var all []int64
+	for range 5 {
+		all = append(all, l.happen(now, pending("a"), pending("b")))
+	}
+	broken := attempt(1, 500)
+	broken.Error = "answered 500"
+	l.record(delivered(all[0], "a", 1), delivered(all[1], "a", 1), delivered(all[0], "b", 1),
+		delivery.Outcome{ID: ids("a", all[2])[0], State: delivery.Exhausted, Attempt: broken})
+	from, to := now.Add(-time.Minute), now.Add(time.Minute)
+	count := func(from, to time.Time, limit int) (n, bad int) {
+		t.Helper()
+		list, err := l.Samples(t.Context(), "a", from, to, limit)
+		ok(t, err)
+		for _, s := range list {
+			if s.Failed {
+				bad++
+			}
+		}
+		return len(list), bad
+	}
+	if n, bad := count(from, to, 100); n != 3 || bad != 1 {
+		t.Errorf("%d attempts, %d of them failed", n, bad)
+	}
+	if n, _ := count(from, to, 2); n != 2 {
+		t.Errorf("%d attempts of two deliveries", n)
+	}
+	if n, _ := count(to, to.Add(time.Hour), 100); n != 0 {
+		t.Errorf("%d attempts in a time when nothing happened", n)
+	}
+}
+
+func logBacklog(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	var first int64
+	for n := range 5 {
+		id := l.happen(base, pending("a"), pending("b"))
+		if n == 0 {
+			first = id
+		}
+	}
+	l.record(delivered(first, "a", 1))
+	for limit, want := range map[int]int{10: 4, 3: 3} {
+		n, oldest, err := l.Backlog(t.Context(), "a", limit)
+		if ok(t, err); n != want || oldest.IsZero() {
+			t.Errorf("up to %d: %d wait, since %s", limit, n, oldest)
+		}
+	}
+	if n, oldest, err := l.Backlog(t.Context(), "c", 10); n != 0 || !oldest.IsZero() || err != nil {
+		t.Errorf("of nobody: %d, %s, %v", n, oldest, err)
 	}
 }

@@ -1,0 +1,141 @@
+package panel
+
+import (
+	"bytes"
+	"net/http"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/access"
+	"github.com/openkenar/openkenar/internal/api"
+	"github.com/openkenar/openkenar/internal/status"
+	"github.com/openkenar/openkenar/internal/webhook"
+)
+
+const (
+	// A live page gets what happened since the last word every liveEvery, and of
+	// that no more than fits in liveDepth moments: what is left out costs the
+	// senders next to nothing, and is counted.
+	liveEvery = 250 * time.Millisecond
+	liveDepth = 96
+	// liveKeep is how many rows stay on the page.
+	liveKeep = 200
+	// liveTurn is how long a stream goes on. The browser then opens another, and
+	// whoever may no longer look on is not let in.
+	liveTurn = 2 * time.Minute
+	// liveReaders is how many may look on at a time.
+	liveReaders = 64
+)
+
+func (p *Panel) liveRoutes() {
+	p.handle("GET /panel/live", p.showLive)
+	p.handle("GET /panel/live/stream", p.streamLive)
+	p.ofApp("GET /panel/apps/{slug}/live", func(w http.ResponseWriter, r *http.Request, app access.App) error {
+		return p.show(w, r, http.StatusOK, livePage(liveView{app: &app, filter: app.Slug}))
+	})
+}
+
+// liveView is what the page of the live tail shows.
+type liveView struct {
+	app    *access.App // nil: of any
+	filter string
+}
+
+// liveApp is the app whose exchanges a request may see; "" is all.
+func (p *Panel) liveApp(r *http.Request) (string, error) {
+	app := r.URL.Query().Get("app")
+	if own := ownApps(r.Context()); own != nil {
+		if app == "" && len(own) > 0 {
+			app = own[0]
+		}
+		return app, mayApp(r.Context(), app)
+	}
+	return app, nil
+}
+
+func (p *Panel) showLive(w http.ResponseWriter, r *http.Request) error {
+	app, err := p.liveApp(r)
+	if err != nil {
+		return err
+	}
+	return p.show(w, r, http.StatusOK, livePage(liveView{filter: app}))
+}
+
+// liveBatch is what happened since the last word.
+type liveBatch struct {
+	rows   []*webhook.Exchange // newest first
+	missed int64
+	first  bool
+}
+
+// streamLive sends what goes to apps as server-sent events, while it happens.
+func (p *Panel) streamLive(w http.ResponseWriter, r *http.Request) error {
+	app, err := p.liveApp(r)
+	if err != nil {
+		return err
+	}
+	select {
+	case p.readers <- struct{}{}:
+		defer func() { <-p.readers }()
+	default:
+		return status.Later(liveTurn, "too many look on already; try again in a while")
+	}
+	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	watch := p.o.Tap.Watch(webhook.WatchOptions{App: app, Depth: liveDepth})
+	defer watch.Stop()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // of reverse proxies
+	w = api.Patient(w)
+	tick, turn := time.NewTicker(liveEvery), time.NewTimer(liveTurn)
+	defer tick.Stop()
+	defer turn.Stop()
+	quiet := time.Now()
+	told := int64(0)
+	for first := true; ; first = false {
+		batch := liveBatch{first: first}
+		batch.missed = watch.Missed() - told
+		told += batch.missed
+		for more := true; more; {
+			select {
+			case x := <-watch.Moments():
+				if x.Moment == webhook.Ended {
+					batch.rows = append([]*webhook.Exchange{x}, batch.rows...)
+				}
+			default:
+				more = false
+			}
+		}
+		var words bytes.Buffer
+		switch {
+		case len(batch.rows) > 0 || batch.missed > 0 || batch.first:
+			var part bytes.Buffer
+			if err := liveRows(batch).Render(r.Context(), &part); err != nil {
+				return err
+			}
+			words.WriteString("data: ")
+			words.Write(bytes.ReplaceAll(bytes.ReplaceAll(part.Bytes(), []byte("\r"), nil), []byte("\n"), []byte("\ndata: ")))
+			words.WriteString("\n\n")
+		case time.Since(quiet) > 10*time.Second:
+			words.WriteString(": nothing\n\n")
+		}
+		if words.Len() > 0 {
+			quiet = time.Now()
+			if _, err := words.WriteTo(w); err != nil {
+				return nil //nolint:nilerr // the reader is gone
+			}
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				return nil //nolint:nilerr // as above
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-turn.C:
+			return nil
+		case <-r.Context().Done():
+			return nil
+		case <-p.closed:
+			return nil
+		}
+	}
+}
