@@ -35,6 +35,8 @@ type Tx interface {
 	InsertSecret(s Secret) error
 	EndSecrets(app string, except int64, at time.Time) error
 	InsertToken(t Token) error
+	// ExpireTokens lets the access tokens that an app has of a user end now.
+	ExpireTokens(app, user string, now time.Time) (expired int64, err error)
 	EnsureUser(id string, now time.Time) error
 	LiveGrant(app, user string) (g Grant, ok bool, err error)
 	// RevokedGrant returns the id of the newest grant that the user took back.

@@ -95,6 +95,17 @@ func (a *Access) IssueToken(ctx context.Context, app, user string, scopes Scopes
 	return t, text, err
 }
 
+// ExpireTokens lets the access tokens that an app has of a user expire before
+// their time, and the subscriptions with them, and returns how many there were.
+// It is for dev mode: apps are to be seen coping with it.
+func (a *Access) ExpireTokens(ctx context.Context, app, user string) (expired int64, err error) {
+	err = a.store.Write(ctx, func(tx Tx) (err error) {
+		expired, err = tx.ExpireTokens(app, user, a.now())
+		return err
+	})
+	return expired, err
+}
+
 // InsertToken makes an access token that rests on a grant. The text is shown
 // this once.
 func (a *Access) InsertToken(tx Tx, t Token) (Token, string, error) {

@@ -108,6 +108,8 @@ type Tx interface {
 type Store interface {
 	Write(ctx context.Context, f func(Tx) error) error
 	Conversation(ctx context.Context, id string) (c Conversation, ok bool, err error)
+	// BotConversation returns the id of a user's conversation with an app's bot.
+	BotConversation(ctx context.Context, app, user string) (id string, ok bool, err error)
 	Message(ctx context.Context, id string) (m Stored, ok bool, err error)
 	// Messages returns messages of a conversation ascending: those after an
 	// event id, or the newest when after is negative.
@@ -251,6 +253,12 @@ func (c *Chat) PutConversation(ctx context.Context, conv Conversation) (Conversa
 		return err
 	})
 	return conv, err
+}
+
+// WithBot returns the id of a user's conversation with an app's bot; ok is false
+// where there is none yet.
+func (c *Chat) WithBot(ctx context.Context, app, user string) (id string, ok bool, err error) {
+	return c.store.BotConversation(ctx, app, user)
 }
 
 // Block notes that one side of a conversation on a post has blocked the other,

@@ -221,6 +221,15 @@ func (m *Market) Post(ctx context.Context, token string) (View, error) {
 	return p.View(), nil
 }
 
+// Told returns a post as the marketplace told it, an archived one too.
+func (m *Market) Told(ctx context.Context, token string) (Post, error) {
+	p, ok, err := m.store.Post(ctx, token)
+	if err == nil && !ok {
+		err = NoPost("token", token)
+	}
+	return p, err
+}
+
 // NoPost is the error for a post that is not there.
 func NoPost(field, token string) error {
 	return status.New(status.NotFound, "%s: there is no post %q", field, token)

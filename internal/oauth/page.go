@@ -87,20 +87,25 @@ func (s *Server) show(w http.ResponseWriter, r *http.Request, code int, name str
 	if err := templates.ExecuteTemplate(&page, name, v); err != nil {
 		return fmt.Errorf("page %s: %w", name, err)
 	}
-	head(w.Header())
+	s.head(w.Header())
 	w.WriteHeader(code)
 	_, _ = page.WriteTo(w)
 	return nil
 }
 
-// head sets the headers of a page: nothing may frame it (RFC 9700, 4.16), and
-// no script runs. form-action is not set: browsers apply it to every redirect
+// head sets the headers of a page: nothing may frame it (RFC 9700, 4.16) but dev
+// mode's simulator, whose phones show it where the marketplace's would, and no
+// script runs. form-action is not set: browsers apply it to every redirect
 // that follows, and an app's callback may lead anywhere.
-func head(h http.Header) {
+func (s *Server) head(h http.Header) {
+	ancestors, frames := "'none'", "DENY"
+	if len(s.people) > 0 {
+		ancestors, frames = "'self'", "SAMEORIGIN"
+	}
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("X-Frame-Options", "DENY")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors "+ancestors)
+	h.Set("X-Frame-Options", frames)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 }

@@ -72,6 +72,7 @@ type Options struct {
 	Open bool
 	Now  func() time.Time
 	Log  *slog.Logger
+	Sim  *SimOptions // the simulator; nil outside dev mode
 }
 
 // Panel is the pages.
@@ -80,6 +81,7 @@ type Panel struct {
 	mux   *http.ServeMux
 	cross *http.CrossOriginProtection
 	token string // of forms where nobody signs in
+	sim   *sim   // nil outside dev mode
 
 	readers chan struct{} // a place for each who looks on
 	closed  chan struct{} // the server stops: streams end
@@ -97,11 +99,23 @@ func New(o Options) (*Panel, error) {
 		readers: make(chan struct{}, liveReaders), closed: make(chan struct{}),
 	}
 	p.routes()
+	if o.Sim != nil {
+		var err error
+		if p.sim, err = newSim(p, *o.Sim); err != nil {
+			return nil, err
+		}
+		p.sim.routes()
+	}
 	return p, nil
 }
 
 // Close ends the streams: who reads one holds the listener.
-func (p *Panel) Close() { p.close.Do(func() { close(p.closed) }) }
+func (p *Panel) Close() {
+	p.close.Do(func() { close(p.closed) })
+	if p.sim != nil {
+		p.sim.wire.wait()
+	}
+}
 
 // routes are all pages; each file has those of its own.
 func (p *Panel) routes() {

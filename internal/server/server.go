@@ -343,6 +343,15 @@ func (s *Server) wire() error {
 	if s.store.Shared() {
 		pages.Nodes = s.store.Nodes
 	}
+	if s.o.Dev != nil {
+		pages.Sim = &panel.SimOptions{
+			Market: s.market, Chat: s.chat, Faults: s.faults, Advance: options.Clock.Advance,
+			World: panel.World{
+				App: demoApp, Post: demoPost, Conversation: demoConversation, Seller: demoSeller, Buyer: demoBuyer,
+				Env: filepath.Join(s.o.Data, devEnvFile),
+			},
+		}
+	}
 	if s.panel, err = panel.New(pages); err != nil {
 		return err
 	}
@@ -404,7 +413,8 @@ func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 			host.ServeHTTP(w, r)
 		case strings.HasPrefix(r.URL.Path, "/oauth2/") || r.URL.Path == "/.well-known/oauth-authorization-server":
 			authorization.ServeHTTP(w, r)
-		case r.URL.Path == "/panel" || strings.HasPrefix(r.URL.Path, "/panel/"):
+		case r.URL.Path == "/panel" || strings.HasPrefix(r.URL.Path, "/panel/"),
+			s.o.Dev != nil && (r.URL.Path == "/sim" || strings.HasPrefix(r.URL.Path, "/sim/")):
 			s.panel.ServeHTTP(w, r)
 		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == egressPath || r.URL.Path == "/metrics" && !apart:
 			operations.ServeHTTP(w, r)

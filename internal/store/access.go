@@ -211,6 +211,12 @@ func (tx *Tx) InsertToken(t access.Token) error {
 		t.ID, t.Hash, t.App, t.User, t.Grant, scopes, t.Family, micros(t.CreatedAt), micros(t.ExpiresAt))
 }
 
+// ExpireTokens implements access.Tx.
+func (tx *Tx) ExpireTokens(app, user string, now time.Time) (int64, error) {
+	return tx.exec(`UPDATE access_tokens SET expires_at = $3 WHERE app = $1 AND user_id = $2 AND expires_at > $3 AND revoked_at = 0`,
+		app, user, micros(now))
+}
+
 func scanToken(r scanner) (access.Token, error) {
 	var t access.Token
 	var scopes string

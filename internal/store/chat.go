@@ -67,10 +67,19 @@ func (tx *Tx) owner(post string) (owner string, err error) {
 	return owner, nil
 }
 
+func botConversation(ctx context.Context, db querier, app, user string) (id string, ok bool, err error) {
+	ok, err = row(ctx, db, `SELECT id FROM conversations WHERE user_id = $1 AND app = $2 AND type = 'BOT'`, []any{user, app}, &id)
+	return id, ok, err
+}
+
+// BotConversation returns the id of a user's conversation with an app's bot.
+func (s *Store) BotConversation(ctx context.Context, app, user string) (id string, ok bool, err error) {
+	return botConversation(ctx, &s.reading, app, user)
+}
+
 // BotConversation returns the id of a user's conversation with an app's bot.
 func (tx *Tx) BotConversation(app, user string) (id string, ok bool, err error) {
-	ok, err = row(tx.ctx, tx, `SELECT id FROM conversations WHERE user_id = $1 AND app = $2 AND type = 'BOT'`, []any{user, app}, &id)
-	return id, ok, err
+	return botConversation(tx.ctx, tx, app, user)
 }
 
 // InsertConversation stores a new conversation.
