@@ -191,8 +191,11 @@ func bodies() []bodied {
 			route: "POST /host/v1/operators", path: "/host/v1/operators",
 			good: `{"name":"ops","password":"a few words are enough"}`, fields: "name:string! password:string",
 			bad: []badBody{
-				{`{"name":"Ops"}`, "name"}, {`{"name":"a b"}`, "name"}, {`{"name":"` + long(65) + `"}`, "name"},
-				{`{"name":"other","password":"short"}`, "password"}, {`{"name":"other","password":"` + long(257) + `"}`, "password"},
+				{`{"name":"Ops"}`, "name"},
+				{`{"name":"a b"}`, "name"},
+				{`{"name":"` + long(65) + `"}`, "name"},
+				{`{"name":"other","password":"short"}`, "password"},
+				{`{"name":"other","password":"` + long(257) + `"}`, "password"},
 			},
 		},
 		{

@@ -490,9 +490,15 @@ func TestOAuthConsent(t *testing.T) {
 				t.Errorf("the page lacks %q:\n%s", want, v.page)
 			}
 		}
-		if strings.Contains(v.page, "<script") || !strings.Contains(v.header.Get("Content-Security-Policy"), "frame-ancestors 'none'") ||
-			v.header.Get("X-Frame-Options") != "DENY" || v.header.Get("Referrer-Policy") != "no-referrer" {
+		if strings.Contains(v.page, "<script") || !strings.Contains(v.header.Get("Content-Security-Policy"), "frame-ancestors 'self'") ||
+			v.header.Get("X-Frame-Options") != "SAMEORIGIN" || v.header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("headers: %v", v.header)
+		}
+	})
+	t.Run("nothing frames a page outside dev mode", func(t *testing.T) {
+		h := serve(t).do("GET", "/oauth2/auth?client_id=nobody", "").want(400).header
+		if !strings.Contains(h.Get("Content-Security-Policy"), "frame-ancestors 'none'") || h.Get("X-Frame-Options") != "DENY" {
+			t.Errorf("headers: %v", h)
 		}
 	})
 	t.Run("a post that is not the user's own is not offered", func(t *testing.T) {

@@ -17,6 +17,7 @@ var accessTests = tests{
 	"a key's last use only moves on":                           keyTouched,
 	"signing secrets end, the newest first":                    secretsEnd,
 	"a token comes back as it was stored":                      tokenRoundTrip,
+	"tokens expire before their time, of one app and user":     tokensExpired,
 	"a grant grows, and comes back as it was stored":           grantRoundTrip,
 	"a user grants an app once at a time":                      oneLiveGrant,
 	"revoking a grant ends its tokens and subscriptions alone": revokedGrant,
@@ -232,6 +233,30 @@ func tokenRoundTrip(t *testing.T, open opener) {
 	same(t, "token", got, want)
 	if _, found, err := l.TokenByHash(t.Context(), []byte("unknown")); found || err != nil {
 		t.Errorf("an unknown token: found %t, %v", found, err)
+	}
+}
+
+func tokensExpired(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	l.app("a")
+	l.app("b")
+	later := base.Add(time.Hour)
+	mine, other := l.token(l.grant("a", "user"), later), l.token(l.grant("a", "another"), later)
+	foreign, past := l.token(l.grant("b", "user"), later), l.token(l.grant("b", "past"), base.Add(-time.Hour))
+	expire := func(app, user string) (n int64) {
+		t.Helper()
+		l.write(func(tx *store.Tx) (err error) {
+			n, err = tx.ExpireTokens(app, user, base)
+			return err
+		})
+		return n
+	}
+	same(t, "expired", expire("a", "user"), 1)
+	same(t, "expired again", expire("a", "user"), 0)
+	same(t, "expired, long past", expire("b", "past"), 0)
+	same(t, "its end", l.tokenByHash(mine.Hash).ExpiresAt, base)
+	for _, k := range []access.Token{other, foreign, past} {
+		same(t, "the end of another", l.tokenByHash(k.Hash).ExpiresAt, k.ExpiresAt)
 	}
 }
 

@@ -80,6 +80,12 @@ func botConversation(t *testing.T, open opener) {
 		}
 		return err
 	})
+	for user, want := range map[string]string{"user": "c", "another": ""} {
+		id, found, err := l.BotConversation(t.Context(), "a", user)
+		if err != nil || id != want || found != (want != "") {
+			t.Errorf("outside, the bot's conversation with %s is %q, found %t, %v", user, id, found, err)
+		}
+	}
 	second := c
 	second.ID = "second"
 	if l.try(t.Context(), func(tx *store.Tx) error { return tx.InsertConversation(second, base) }) == nil {
