@@ -137,6 +137,9 @@ func span(ctx context.Context, d time.Duration) string {
 	if d < 0 {
 		d = -d
 	}
+	if d > 0 && d < time.Millisecond {
+		return t(ctx, "کمتر از ۱ میلی‌ثانیه", "under 1 ms")
+	}
 	if d < time.Second {
 		return digits(ctx, strconv.FormatInt(d.Milliseconds(), 10)) + " " + t(ctx, "میلی‌ثانیه", "ms")
 	}

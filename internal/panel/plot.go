@@ -96,6 +96,15 @@ func outcomeBars(ctx context.Context, pulse []delivery.Interval) (bars []bar, to
 	return bars, top
 }
 
+// isolated is a text that stands alone in a picture, which is laid out from left
+// to right in every language.
+func isolated(ctx context.Context, text string) string {
+	if viewOf(ctx).lang == English {
+		return text
+	}
+	return "\u2067" + text + "\u2069" // right-to-left isolate
+}
+
 // latencyLine is the median of each interval as a line, broken where there was
 // nothing, and the dots of what one of twenty exceeded.
 func latencyLine(ctx context.Context, pulse []delivery.Interval) (path string, dots []bar, top string) {
