@@ -549,6 +549,12 @@ func (s *Store) RedeliverStep(ctx context.Context, why string, now time.Time) (a
 	touched := map[string]bool{}
 	err = s.write(ctx, func(tx *Tx) error {
 		clear(touched)
+		// Another node may have made a step since.
+		if ok, err := row(tx.ctx, tx, `SELECT done_id, done_app FROM redeliveries WHERE id = $1 AND ended_at = 0`, []any{job.id},
+			&job.done, &job.doneApp); err != nil || !ok {
+			return err
+		}
+		args[0], args[1] = job.done, job.doneApp
 		window, err := rows(tx.ctx, tx, scanState, q, args...)
 		if err != nil {
 			return err

@@ -306,3 +306,40 @@ func TestNewsReachOtherNodes(t *testing.T) {
 		t.Errorf("listen: %v", err)
 	}
 }
+
+// TestNodesShareARedelivery: two that make its next step at once make two.
+func TestNodesShareARedelivery(t *testing.T) {
+	t.Parallel()
+	here := store.Options{URL: storetest.Postgres(t)}
+	all := []*store.Store{open(t, here), open(t, here)}
+	newWorld(t, all[0])
+	for more := true; more; { // the world's own
+		var err error
+		_, more, err = all[0].RedeliverStep(t.Context(), "by hand", base)
+		ok(t, err)
+	}
+	const each = 300 // of two apps: more than a step looks at
+	for range each {
+		write(t, all[0], func(tx chat.Tx) error { return happen(tx, tx.NextID(), 0) })
+	}
+	_, err := all[0].StartPuttingBack(t.Context(), delivery.Selection{State: delivery.Exhausted}, 0, base.Add(time.Hour))
+	ok(t, err)
+	held, release := make(chan struct{}), make(chan struct{})
+	var steps sync.WaitGroup
+	steps.Go(func() { // both have to wait for their turn
+		write(t, all[0], func(chat.Tx) error { close(held); <-release; return nil })
+	})
+	<-held
+	for _, s := range all {
+		steps.Go(func() {
+			if _, _, err := s.RedeliverStep(t.Context(), "by hand", base); err != nil {
+				t.Errorf("a step: %v", err)
+			}
+		})
+	}
+	steps.Go(func() { close(release) })
+	steps.Wait()
+	if _, more, err := all[0].RedeliverStep(t.Context(), "by hand", base); more || err != nil {
+		t.Errorf("two steps have not looked at %d deliveries: %v", each, err)
+	}
+}
