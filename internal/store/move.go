@@ -241,10 +241,10 @@ func Import(ctx context.Context, o Options, in Incoming) (_ Moved, _ delivery.Au
 		return Moved{}, delivery.Audit{}, otherMigration(s.name, have, want)
 	}
 	var moved Moved
-	if err := s.write(ctx, func(tx *Tx) (err error) {
+	if err := s.submit(ctx, &write{run: func(tx *Tx) (err error) { // it takes its time
 		moved, err = tx.fill(ctx, in, have)
 		return err
-	}); err != nil {
+	}}); err != nil {
 		return Moved{}, delivery.Audit{}, fmt.Errorf("nothing was imported: %w", err)
 	}
 	audit, err := s.Audit(ctx, in.Checked)
