@@ -239,11 +239,11 @@ func (tx *Tx) beat(b delivery.Beat) (st delivery.Standing, err error) {
 // old snapshot keeps in the index.
 func (tx *Tx) forgetMarks() error {
 	s := tx.store
-	from, to := s.marked, idAt(s.now().Add(-keepMarks))
+	from, to := s.unmarked, idAt(s.now().Add(-keepMarks))
 	if err := tx.run(`DELETE FROM commits WHERE id >= $1 AND id < $2`, from, to); err != nil {
 		return err
 	}
-	s.marked = to
+	s.unmarked = to
 	return nil
 }
 

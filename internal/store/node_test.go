@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"testing"
@@ -304,6 +305,39 @@ func TestNewsReachOtherNodes(t *testing.T) {
 	cancel()
 	if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
 		t.Errorf("listen: %v", err)
+	}
+}
+
+// TestNodeForgetsWhatOthersChanged: also when a transaction without a write has
+// given ids as another node did, whose clock is behind too.
+func TestNodeForgetsWhatOthersChanged(t *testing.T) {
+	t.Parallel()
+	behind := store.Options{URL: storetest.Postgres(t), Now: func() time.Time { return base }}
+	a, b := open(t, behind), open(t, behind)
+	newWorld(t, a)
+	beat(t, b)
+	_, err := a.Beat(t.Context(), delivery.Beat{Name: "node", Lease: time.Hour, Seen: math.MaxInt64}) // it remembers nothing else
+	ok(t, err)
+	eventURL := func() (has bool) {
+		write(t, a, func(tx chat.Tx) error {
+			l, err := tx.(*store.Tx).Listener("a")
+			has = l.EventURL
+			tx.NextID()
+			tx.NextID()
+			return err
+		})
+		return has
+	}
+	if eventURL() {
+		t.Fatal("the app has an event URL from the beginning")
+	}
+	ok(t, b.Access().Write(t.Context(), func(tx access.Tx) error { // gives an id to the change, and one to the mark
+		app := access.NewApp()
+		app.Slug, app.SealedKey, app.EventURL = "a", []byte{}, "https://a.test"
+		return tx.UpdateApp(app)
+	}))
+	if !eventURL() {
+		t.Error("the node does not know of the app's event URL, which another has set")
 	}
 }
 

@@ -27,7 +27,7 @@ var sqlite = dialect{
 	embedded: true,
 	outdated: "start the server of this version once",
 	begin: func(ctx context.Context, s *Store) (turn, error) {
-		return turn{last: s.lastID, member: true}, s.control(ctx, "BEGIN IMMEDIATE")
+		return turn{member: true}, s.control(ctx, "BEGIN IMMEDIATE")
 	},
 	exclusive: true, // by the lock on the data directory
 	// SQLite takes "$1" for a name, and looks names up one after another.

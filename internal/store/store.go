@@ -68,10 +68,11 @@ type Store struct {
 	gathered map[*bulkKind][]any // by the last transaction; empty, but for its memory
 	commits  uint64              // on its connection
 	session  int64               // of its connection, and of the one before while there is none
-	marked   int64               // marks below this are gone
+	unmarked int64               // marks below this are gone
 	known    known
 	lastID   int64
-	alone    bool // no other node lived at the last turn
+	marked   int64 // the last id that a transaction of any node has marked, at its turn
+	alone    bool  // no other node lived at the last turn
 
 	// Of this process among those that share the ledger; 0: none.
 	node, presence atomic.Int64

@@ -177,10 +177,6 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		s.rollback(ctx)
 		return s.refuse("begin", err)
 	}
-	if now.last != s.lastID { // others have written since
-		s.known.forgetAll()
-		s.lastID = max(s.lastID, now.last)
-	}
 	tx := s.newTx(ctx, now)
 	for _, w := range group {
 		if !now.member && tx.joined == 0 && !w.lateToo {
@@ -219,6 +215,9 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		if err != nil {
 			return err
 		}
+	}
+	if mark != 0 {
+		s.marked = mark
 	}
 	// What is pending now can be seen since the commit, or since its outcome is
 	// known: a look meanwhile may have gone past it.
@@ -458,7 +457,12 @@ func (s *Store) control(ctx context.Context, q string) error {
 	return err
 }
 
+// newTx begins to use a turn, in which others may have written since the last.
 func (s *Store) newTx(ctx context.Context, now turn) *Tx {
+	if now.last != s.marked {
+		s.known.forgetAll()
+		s.marked, s.lastID = now.last, max(s.lastID, now.last)
+	}
 	return &Tx{store: s, ctx: ctx, others: now.others, after: now.after(), gathered: s.gathering(), ended: map[delivery.State]int{}}
 }
 
