@@ -39,6 +39,9 @@ const (
 	// ackPatience is how long a change may take to be seen everywhere: a node that
 	// does not answer is taken out before.
 	ackPatience = 20 * time.Second
+	// leavePatience is how long a node that stops may take to say so; then its
+	// lease ends by itself.
+	leavePatience = 3 * time.Second
 	// listenCheck is how often the connection that listens is tried out.
 	listenCheck = 5 * time.Second
 )
@@ -112,7 +115,7 @@ func (tx *Tx) news() string {
 	if len(tx.published) > 0 {
 		lines = append(lines, "feed")
 	}
-	if tx.changes > 0 {
+	if tx.changed > 0 {
 		lines = append(lines, "changes")
 	}
 	if tx.moved {
@@ -162,8 +165,8 @@ func (tx *Tx) change(kind delivery.ChangeKind, ref string) error {
 	if tx.store.dialect.exclusive {
 		return nil
 	}
-	tx.changes++
-	return tx.run(`INSERT INTO changes (id, kind, ref) VALUES ($1, $2, $3)`, tx.NextID(), string(kind), ref)
+	tx.changed = tx.NextID()
+	return tx.run(`INSERT INTO changes (id, kind, ref) VALUES ($1, $2, $3)`, tx.changed, string(kind), ref)
 }
 
 func (tx *Tx) changeID(kind delivery.ChangeKind, id int64) error {
@@ -184,7 +187,8 @@ func (s *Store) Beat(ctx context.Context, b delivery.Beat) (st delivery.Standing
 
 func (tx *Tx) beat(b delivery.Beat) (st delivery.Standing, err error) {
 	st.Node = tx.store.node.Load()
-	n, err := tx.exec(`UPDATE nodes SET lease_end = `+databaseNow+` + $2 WHERE id = $1`, st.Node, b.Lease.Microseconds())
+	n, err := tx.exec(`UPDATE nodes SET lease_end = `+databaseNow+` + $2, seen = greatest(seen, $3) WHERE id = $1`,
+		st.Node, b.Lease.Microseconds(), b.Seen)
 	if err != nil {
 		return st, err
 	}
@@ -268,13 +272,14 @@ func (tx *Tx) join(b delivery.Beat) (node int64, err error) {
 // Leave implements delivery.Members.
 func (s *Store) Leave(ctx context.Context) error {
 	node := s.node.Load()
-	err := s.write(ctx, func(tx *Tx) error {
+	w := &write{patience: leavePatience, lateToo: true, run: func(tx *Tx) error {
 		tx.moved = true
 		if err := tx.run(`UPDATE slots SET node = 0 WHERE node = $1`, node); err != nil {
 			return err
 		}
 		return tx.run(`DELETE FROM nodes WHERE id = $1`, node)
-	})
+	}}
+	err := s.submit(context.WithoutCancel(ctx), w) // who has no time left for sends has some for this
 	if err == nil {
 		s.node.Store(0)
 	}

@@ -308,6 +308,42 @@ func TestNewsReachOtherNodes(t *testing.T) {
 	}
 }
 
+// TestBeatTellsWhatWasSeen: word that was lost on the way does not keep a change
+// waiting.
+func TestBeatTellsWhatWasSeen(t *testing.T) {
+	t.Parallel()
+	here := store.Options{URL: storetest.Postgres(t)}
+	a, b := open(t, here), open(t, here)
+	grant := newWorld(t, a).grant
+	beat(t, a)
+	beat(t, b)
+	revoked := make(chan error, 1)
+	go func() {
+		revoked <- a.Access().Write(t.Context(), func(tx access.Tx) error {
+			defer tx.NextID() // of what happens besides, and nobody sees
+			return tx.RevokeGrant(grant, base)
+		})
+	}()
+	change := hear(t, b, delivery.GrantRevoked)
+	_, err := b.Beat(t.Context(), delivery.Beat{Name: "node", Lease: time.Hour, Seen: change.ID})
+	ok(t, err)
+	ok(t, <-revoked)
+}
+
+// TestLeaveThatCountsAsDone: of a node that has no time left, or was taken out.
+func TestLeaveThatCountsAsDone(t *testing.T) {
+	t.Parallel()
+	all := nodes(t, 3)
+	die(t, all[2], all[0])
+	ok(t, all[2].Leave(t.Context()))
+	late, cancel := context.WithCancel(t.Context())
+	cancel()
+	ok(t, all[1].Leave(late))
+	if st := beat(t, all[0]); st.Nodes != 1 {
+		t.Errorf("%d nodes live, want 1", st.Nodes)
+	}
+}
+
 // TestNodeForgetsWhatOthersChanged: also when a transaction without a write has
 // given ids as another node did, whose clock is behind too.
 func TestNodeForgetsWhatOthersChanged(t *testing.T) {

@@ -183,10 +183,10 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 			w.err = errAway()
 			continue
 		}
-		before, changes := tx.writes, tx.changes
+		before, changed := tx.writes, tx.changed
 		w.err, w.change = guarded(w.run, tx), 0
-		if tx.changes > changes && now.others > 0 {
-			w.change = s.lastID
+		if tx.changed > changed && now.others > 0 {
+			w.change = tx.changed
 		}
 		if tx.broken == nil && (w.err == nil || tx.writes == before && status.KindOf(w.err) != status.Internal) {
 			continue
@@ -482,7 +482,7 @@ type Tx struct {
 	others  int              // that live
 	after   int64            // what happens is later than what has this id; 0: nothing says so
 	woken   []string         // apps of which deliveries were put back
-	changes int              // to what nodes remember
+	changed int64            // the last change to what nodes remember; 0: none
 	joined  int64            // this node's id, if it has joined
 	moved   bool             // nodes have come or gone, or slots
 	pending map[string]int64 // when the first falls due of what an app has got to be sent
