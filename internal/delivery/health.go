@@ -81,6 +81,8 @@ func newHealth(e *Engine, app string) *health {
 
 // resume takes up what an earlier process has noted.
 func (h *health) resume(noted Health, now time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.now, h.noted, h.lastDown = noted, noted, now
 	if !noted.MarkedAt.IsZero() {
 		h.open, h.retryAt = true, now

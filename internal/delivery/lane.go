@@ -267,7 +267,7 @@ func (l *lane) recorded(d Delivery, out Outcome) {
 
 // alarm makes sure that the lane wakes at a moment.
 func (l *lane) alarm(at time.Time) {
-	if !l.wakeAt.IsZero() && !at.Before(l.wakeAt) {
+	if l.closed || !l.wakeAt.IsZero() && !at.Before(l.wakeAt) {
 		return
 	}
 	l.wakeAt = at
