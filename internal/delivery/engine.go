@@ -65,6 +65,7 @@ type Engine struct {
 
 	outcomes chan result
 	work     chan struct{}
+	search   chan struct{} // for the apps that have deliveries
 }
 
 // Options of an Engine.
@@ -87,7 +88,7 @@ func New(o Options) (*Engine, error) {
 	}
 	e := &Engine{
 		store: o.Store, endpoints: o.Endpoints, client: o.Client, now: o.Now, retention: o.Retention, shared: o.Shared, log: o.Log, tracer: o.Tracer,
-		lanes: map[string]*lane{}, gate: newGate(), outcomes: make(chan result, outcomesWaiting), work: make(chan struct{}, 1),
+		lanes: map[string]*lane{}, gate: newGate(), outcomes: make(chan result, outcomesWaiting), work: make(chan struct{}, 1), search: make(chan struct{}, 1),
 	}
 	if e.now == nil {
 		e.now = time.Now
@@ -111,6 +112,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	}
 	e.worker.Go(func() { e.chore(e.ctx) })
 	e.worker.Go(func() { e.retain(e.ctx) })
+	e.worker.Go(func() { e.lookOut(e.ctx) })
 	e.recorder.Go(func() { e.record(context.WithoutCancel(ctx)) })
 	return nil
 }

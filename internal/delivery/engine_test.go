@@ -33,6 +33,7 @@ type world struct {
 	hold     string
 	asked    func() // after an endpoint was looked up, before the answer is used
 	recorded func() // after outcomes are on disk, before the engine knows
+	waited   func() // after the apps with pending deliveries were read, before the engine knows
 	broken   bool   // the ledger fails
 	sends    []send
 	inFlight map[string]int // by order key, to see that it never exceeds one
@@ -57,32 +58,41 @@ func in(t *testing.T, f func(t *testing.T, w *world)) {
 		w := &world{t: t, inFlight: map[string]int{}}
 		w.open(dir)
 		defer w.close()
-		err := w.store.Access().Write(t.Context(), func(tx access.Tx) error {
-			for _, slug := range []string{"app", "other"} {
-				a := access.NewApp()
-				a.Slug, a.SealedKey = slug, []byte{}
-				if err := tx.InsertApp(a); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		w.makeApps()
 		f(t, w)
 	})
 }
 
-func (w *world) open(dir string) {
+func (w *world) makeApps() {
+	w.t.Helper()
+	err := w.store.Access().Write(w.t.Context(), func(tx access.Tx) error {
+		for _, slug := range []string{"app", "other"} {
+			a := access.NewApp()
+			a.Slug, a.SealedKey = slug, []byte{}
+			if err := tx.InsertApp(a); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) open(dir string) { w.openAt(store.Options{Dir: dir}, false) }
+
+// openAt opens the ledger at a place. Where others share it, nothing is sent
+// before somebody says what.
+func (w *world) openAt(place store.Options, shared bool) {
 	w.t.Helper()
 	var err error
-	if w.store, err = store.Open(w.t.Context(), store.Options{Dir: dir}); err != nil {
+	if w.store, err = store.Open(w.t.Context(), place); err != nil {
 		w.t.Fatal(err)
 	}
 	w.engine, err = delivery.New(delivery.Options{
 		Store: slowStore{w.store, w}, Endpoints: w, Client: webhook.NewClient(webhook.Options{Transport: w}),
-		Retention: 30 * 24 * time.Hour,
+		Retention: 30 * 24 * time.Hour, Shared: shared,
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -91,6 +101,7 @@ func (w *world) open(dir string) {
 		w.t.Fatal(err)
 	}
 	w.store.OnCommit(w.engine.Accept)
+	w.store.OnAppear(w.engine.Look)
 	if err := w.engine.Start(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
@@ -140,6 +151,21 @@ func (s slowStore) Due(ctx context.Context, app string, now time.Time, limit int
 		return nil, errBroken
 	}
 	return s.Store.Due(ctx, app, now, limit)
+}
+
+// Waiting implements delivery.Store.
+func (s slowStore) Waiting(ctx context.Context) ([]string, error) {
+	if s.isBroken() {
+		return nil, errBroken
+	}
+	apps, err := s.Store.Waiting(ctx)
+	s.w.mu.Lock()
+	waited := s.w.waited
+	s.w.mu.Unlock()
+	if waited != nil {
+		waited()
+	}
+	return apps, err
 }
 
 // Record implements delivery.Store.

@@ -21,6 +21,9 @@ const (
 	beatEvery = time.Second
 	// lookEvery is how often it looks for what it was not told of.
 	lookEvery = 10 * time.Second
+	// assignTime is how long the ledger may take to tell of new slots: the next
+	// beat must not be late.
+	assignTime = 3 * time.Second
 
 	listenRetry = 100 * time.Millisecond // after the connection broke, growing to listenMax
 	listenMax   = 2 * time.Second
@@ -158,7 +161,6 @@ func (n *Node) Start(ctx context.Context) error {
 		return fmt.Errorf("join the nodes of this ledger: %w", err)
 	}
 	n.running.Go(func() { n.keepHeard(life) })
-	n.running.Go(func() { n.lookAround(life) })
 	n.running.Go(func() { n.follow(life) })
 	return nil
 }
@@ -238,36 +240,24 @@ func poke(c chan struct{}) {
 
 // keepHeard renews the lease as long as the node lives.
 func (n *Node) keepHeard(ctx context.Context) {
-	tick := time.NewTicker(beatEvery)
+	tick, look := time.NewTicker(beatEvery), time.NewTicker(lookEvery)
 	defer tick.Stop()
+	defer look.Stop()
 	for {
 		select {
 		case <-n.beat:
 		case <-tick.C:
+		case <-look.C:
+			n.o.FeedGrown()
+			poke(n.change)
+			n.o.Engine.lead()
+			poke(n.o.Engine.search)
+			continue
 		case <-ctx.Done():
 			return
 		}
 		if err := n.makeHeard(ctx); err != nil && ctx.Err() == nil {
-			n.log.WarnContext(ctx, "the lease was not renewed; trying again", "node", n.id, "err", err)
-		}
-	}
-}
-
-// lookAround finds what nobody was told of.
-func (n *Node) lookAround(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		n.o.FeedGrown()
-		poke(n.change)
-		n.o.Engine.lead()
-		if err := n.o.Engine.lookUp(ctx); err != nil && ctx.Err() == nil {
-			n.log.WarnContext(ctx, "the ledger could not be looked through for what is to be sent; trying again", "err", err)
+			n.log.WarnContext(ctx, "the ledger was not reached in time; trying again", "node", n.id, "err", err)
 		}
 	}
 }
@@ -287,7 +277,9 @@ func (n *Node) makeHeard(ctx context.Context) error {
 	if n.id != st.Node {
 		if n.id != 0 {
 			n.log.WarnContext(ctx, "this node was taken for dead, and has come back", "was", n.id, "node", st.Node)
-			n.o.AppChanged("") // changes may have gone by
+			// Others have done its work since, and made changes.
+			n.o.Engine.Forsake()
+			n.o.AppChanged("")
 			clear(n.leaving)
 			n.drained, drained = nil, nil
 		} else {
@@ -309,27 +301,25 @@ func (n *Node) makeHeard(ctx context.Context) error {
 		}
 	}
 	n.mu.Unlock()
-	if len(excess) > 0 {
-		wait := n.o.Engine.Release(excess)
-		n.running.Go(func() { n.giveUp(ctx, st.Node, excess, wait) })
-	}
-	// First what was lost, and only then the right to send.
-	if err := n.o.Engine.Assign(ctx, own); err != nil {
-		return err
-	}
 	n.o.Engine.Extend(asked.Add(lease - leaseMargin))
-	return nil
+	for _, s := range excess { // each by itself: a slow app holds only its own
+		wait := n.o.Engine.Release([]int{s})
+		n.running.Go(func() { n.giveUp(ctx, st.Node, s, wait) })
+	}
+	soon, cancel := context.WithTimeout(ctx, assignTime)
+	defer cancel()
+	return n.o.Engine.Assign(soon, own)
 }
 
-// giveUp lets others have slots once what was done for them has ended.
-func (n *Node) giveUp(ctx context.Context, as int64, slots []int, wait func(context.Context) error) {
+// giveUp lets others have a slot once what was done for it has ended.
+func (n *Node) giveUp(ctx context.Context, as int64, slot int, wait func(context.Context) error) {
 	if err := wait(ctx); err != nil {
 		return // the node stops
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.id == as { // else they are no longer these
-		n.drained = append(n.drained, slots...)
+	if n.id == as { // else it is no longer this one's
+		n.drained = append(n.drained, slot)
 		poke(n.beat)
 	}
 }

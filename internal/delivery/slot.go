@@ -102,11 +102,7 @@ func (e *Engine) Assign(ctx context.Context, slots []int) error {
 	if now == before {
 		return nil
 	}
-	// The ledger comes first: what cannot be read now is not ours yet.
-	apps, err := e.store.Waiting(ctx)
-	if err != nil {
-		return fmt.Errorf("find the apps with pending deliveries: %w", err)
-	}
+	// This comes first: what cannot be read now is not ours yet.
 	failing, err := e.store.Failing(ctx)
 	if err != nil {
 		return fmt.Errorf("find the apps whose endpoints fail: %w", err)
@@ -129,10 +125,10 @@ func (e *Engine) Assign(ctx context.Context, slots []int) error {
 			e.lane(known.App).health.resume(known, e.now())
 		}
 	}
-	for _, app := range apps {
-		if now[Slot(app)] && !before[Slot(app)] {
-			e.lane(app).wake()
-		}
+	// This comes last: what was told of before the slots were ours was not heard.
+	if err := e.lookUp(ctx); err != nil {
+		poke(e.search)
+		return err
 	}
 	return nil
 }
@@ -167,17 +163,17 @@ func (e *Engine) Release(slots []int) (wait func(context.Context) error) {
 	}
 }
 
-// Look makes the engine see new deliveries of apps, nil for all, that it was
-// not handed.
+// Look makes the engine see new deliveries of apps, nil for any, that it was
+// not handed. It does not block.
 func (e *Engine) Look(apps []string) {
 	if e.ctx == nil || e.stopping() {
 		return
 	}
 	if apps == nil {
-		for _, l := range e.all() {
+		for _, l := range e.all() { // now: what is handed to them next comes after it
 			l.see()
 		}
-		return
+		poke(e.search)
 	}
 	for _, app := range apps {
 		if l := e.ownLane(app); l != nil {
@@ -186,12 +182,29 @@ func (e *Engine) Look(apps []string) {
 	}
 }
 
-// lookUp finds the apps of which the engine was told nothing.
+// lookOut is the worker that looks for deliveries which may be of any app.
+func (e *Engine) lookOut(ctx context.Context) {
+	for {
+		select {
+		case <-e.search:
+		case <-ctx.Done():
+			return
+		}
+		if err := e.lookUp(ctx); err != nil && ctx.Err() == nil {
+			e.log.WarnContext(ctx, "new deliveries cannot be looked for; trying again", "err", err)
+			time.AfterFunc(spread(fillRetry), func() { poke(e.search) })
+		}
+	}
+}
+
+// lookUp finds the apps that have pending deliveries.
 func (e *Engine) lookUp(ctx context.Context) error {
 	apps, err := e.store.Waiting(ctx)
 	if err != nil {
-		return err
+		return fmt.Errorf("find the apps with pending deliveries: %w", err)
 	}
-	e.Look(apps)
+	if len(apps) > 0 {
+		e.Look(apps)
+	}
 	return nil
 }
