@@ -124,9 +124,6 @@ func (e *Engine) Stop(ctx context.Context) error {
 		return nil
 	}
 	e.mu.Lock()
-	if e.fuse != nil {
-		e.fuse.Stop()
-	}
 	for _, l := range e.lanes {
 		l.mu.Lock()
 		if l.timer != nil {

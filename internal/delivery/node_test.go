@@ -64,3 +64,27 @@ func TestNewsOfAnyApp(t *testing.T) {
 		w.state(id, delivery.Delivered)
 	})
 }
+
+// TestLeaseEndsWhileItStops: what is under way then is broken off, because others
+// take over.
+func TestLeaseEndsWhileItStops(t *testing.T) {
+	inShared(t, func(t *testing.T, w *world) {
+		w.respond(hang)
+		w.engine.Extend(time.Now().Add(5 * time.Second))
+		if err := w.engine.Assign(t.Context(), allSlots()); err != nil {
+			t.Fatal(err)
+		}
+		id := w.happen("app", "k", 0)
+		synctest.Wait()
+		begun := time.Now()
+		if err := w.engine.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took != 5*time.Second {
+			t.Errorf("it stopped after %v, want the 5 s that the lease had left", took)
+		}
+		if _, attempts := w.get(id); len(attempts) > 0 {
+			t.Errorf("%d attempts are recorded", len(attempts))
+		}
+	})
+}

@@ -61,7 +61,7 @@ func (e *Engine) lapsed() bool {
 func (e *Engine) lapse() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.lapsed() || e.stopping() {
+	if !e.lapsed() || e.ctx.Err() != nil { // while it stops, sends are still under way
 		return
 	}
 	e.breakOff()
