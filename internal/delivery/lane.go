@@ -127,6 +127,13 @@ func (l *lane) wake() {
 	l.fill()
 }
 
+// isClosed says whether the app is no longer this engine's to send to.
+func (l *lane) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
 // room is how many more deliveries fit.
 func (l *lane) room() int {
 	if l.bytes >= laneBytes || l.engine.held.Load() >= maxHeld && len(l.held) >= fillItems {
@@ -191,7 +198,7 @@ func (l *lane) pop() Delivery {
 // when d was taken.
 func (l *lane) send(d Delivery, wakes int) {
 	for more := true; more; {
-		out, hold := l.engine.attempt(l.health, d)
+		out, hold := l.engine.attempt(l, d)
 		if out != nil {
 			l.engine.outcomes <- result{lane: l, delivery: d, outcome: *out}
 		}

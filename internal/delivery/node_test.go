@@ -1,12 +1,16 @@
 package delivery_test
 
 import (
+	"context"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/store"
+	"github.com/openkenar/openkenar/internal/store/storetest"
 )
 
 // allSlots are the slots of all apps.
@@ -87,4 +91,95 @@ func TestLeaseEndsWhileItStops(t *testing.T) {
 			t.Errorf("%d attempts are recorded", len(attempts))
 		}
 	})
+}
+
+// asNode runs an engine as a node of a new ledger, and opens that for another.
+func asNode(t *testing.T) (w *world, other *store.Store) {
+	t.Helper()
+	place := store.Options{URL: storetest.Postgres(t)}
+	w = &world{t: t, inFlight: map[string]int{}}
+	w.openAt(place, true)
+	t.Cleanup(w.close)
+	w.makeApps()
+	node, err := delivery.NewNode(delivery.NodeOptions{
+		Members: w.store, Engine: w.engine, Name: "node", AppChanged: func(string) {}, FeedGrown: func() {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := node.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := node.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
+	if other, err = store.Open(t.Context(), place); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w, other
+}
+
+// TestNodeComesBackWithNothing: what a node that was taken for dead still holds
+// in memory is of before; others have sent and changed since.
+func TestNodeComesBackWithNothing(t *testing.T) {
+	t.Parallel()
+	w, other := asNode(t)
+	var grant int64
+	err := w.store.Access().Write(t.Context(), func(tx access.Tx) error {
+		grant = tx.NextID()
+		return tx.InsertGrant(access.Grant{ID: grant, App: "app", User: "user", GrantedAt: time.Now()})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun, answer := make(chan string, 10), make(chan struct{})
+	w.respond(func(ctx context.Context, _ int, r *http.Request) (int, http.Header) {
+		begun <- header(r, "webhook-id")
+		select {
+		case <-answer:
+		case <-ctx.Done():
+		}
+		return 200, http.Header{}
+	})
+	first := w.happen("app", "k", 0)
+	behind := w.happen("app", "k", grant)
+	if id := <-begun; id != first.String() {
+		t.Fatalf("%s is sent first, want %s", id, first)
+	}
+
+	if _, err := other.Beat(t.Context(), delivery.Beat{Name: "other", Lease: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	was, err := w.store.Beat(t.Context(), delivery.Beat{Lease: -time.Minute}) // and so it is taken out
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Access().Write(t.Context(), func(tx access.Tx) error { return tx.RevokeGrant(grant, time.Now()) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for back := false; !back; {
+		peers, err := w.store.Nodes(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		back = len(peers) == 1 && peers[0].Node != was.Node && peers[0].Slots == delivery.Slots
+	}
+	close(answer)
+	for _, id := range []delivery.ID{first, behind} {
+		for r, _ := w.get(id); r.State == delivery.Pending; {
+			r, _ = w.get(id)
+		}
+	}
+	w.state(first, delivery.Delivered)
+	w.state(behind, delivery.Canceled)
 }

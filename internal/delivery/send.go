@@ -13,7 +13,8 @@ import (
 	"github.com/openkenar/openkenar/internal/webhook"
 )
 
-// holdRetry is how long a lane waits when its app could not be looked up.
+// holdRetry is how long a lane waits when its app could not be looked up, or
+// there was no lease.
 const holdRetry = time.Second
 
 // hold says that an app may not be called; zero until means until woken. back
@@ -25,10 +26,13 @@ type hold struct {
 
 // attempt sends one delivery and returns its outcome. It returns nil when
 // nothing was attempted and the delivery stays as it is in the ledger.
-func (e *Engine) attempt(h *health, d Delivery) (*Outcome, hold) {
-	ctx := e.life()
-	if e.lapsed() {
+func (e *Engine) attempt(l *lane, d Delivery) (*Outcome, hold) {
+	h, ctx := l.health, e.life()
+	switch { // after the context was taken, which ends for what is under way
+	case l.isClosed():
 		return nil, hold{}
+	case e.lapsed(): // or was, just now
+		return nil, hold{until: e.now().Add(spread(holdRetry))}
 	}
 	if d.Revoked {
 		return canceled(d, ReasonRevoked), hold{}

@@ -133,6 +133,16 @@ func (e *Engine) Assign(ctx context.Context, slots []int) error {
 	return nil
 }
 
+// Forsake gives up everything at once, and breaks off what is under way: others
+// may do it already.
+func (e *Engine) Forsake() {
+	e.Release(allSlots())
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.breakOff()
+	e.sending, e.breakOff = context.WithCancel(e.ctx)
+}
+
 // Release gives slots up: from now on nothing more of their apps is sent. Wait
 // returns when what is under way has ended and is recorded.
 func (e *Engine) Release(slots []int) (wait func(context.Context) error) {
