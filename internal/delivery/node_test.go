@@ -126,6 +126,41 @@ func asNode(t *testing.T) (w *world, other *store.Store) {
 	return w, other
 }
 
+// TestSlowAppHoldsItsSlotAlone: the others change hands without it.
+func TestSlowAppHoldsItsSlotAlone(t *testing.T) {
+	t.Parallel()
+	w, other := asNode(t)
+	if s := delivery.Slot("other"); s < delivery.Slots/2 {
+		t.Fatalf("slot %d stays when a second node comes", s)
+	}
+	begun, answer := make(chan struct{}), make(chan struct{})
+	w.respond(func(ctx context.Context, _ int, _ *http.Request) (int, http.Header) {
+		close(begun)
+		select {
+		case <-answer:
+		case <-ctx.Done():
+		}
+		return 200, http.Header{}
+	})
+	w.happen("other", "k", 0)
+	<-begun
+	answered := false
+	for has := 0; has < delivery.Slots/2; {
+		if has == delivery.Slots/2-1 && !answered {
+			answered = true
+			close(answer)
+		}
+		st, err := other.Beat(t.Context(), delivery.Beat{Name: "other", Lease: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		has = len(st.Slots)
+	}
+	if !answered {
+		t.Error("the slots did not change hands before the app had answered")
+	}
+}
+
 // TestNodeComesBackWithNothing: what a node that was taken for dead still holds
 // in memory is of before; others have sent and changed since.
 func TestNodeComesBackWithNothing(t *testing.T) {
