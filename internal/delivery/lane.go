@@ -96,15 +96,6 @@ func (l *lane) see() {
 	l.fill()
 }
 
-// startOver forgets what is queued, which others may have sent meanwhile, and
-// looks at the ledger.
-func (l *lane) startOver() {
-	l.mu.Lock()
-	l.park(hold{})
-	l.mu.Unlock()
-	l.wake()
-}
-
 // close ends the lane: nothing more is sent but what is under way.
 func (l *lane) close() {
 	l.mu.Lock()

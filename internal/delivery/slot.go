@@ -46,7 +46,7 @@ func (e *Engine) Extend(until time.Time) {
 	e.mu.Unlock()
 	if lapsed {
 		for _, l := range e.all() {
-			l.startOver()
+			l.wake()
 		}
 	}
 }
