@@ -130,6 +130,7 @@ func postgresSite(o Options) (site, error) {
 			ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout*time.Duration(len(hosts(config)))) // one may be gone
 			defer cancel()
 			hearer := config.Copy()
+			maps.Copy(hearer.RuntimeParams, connectionSettings)
 			hearer.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 			return pgx.ConnectConfig(ctx, hearer)
 		},
