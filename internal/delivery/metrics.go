@@ -41,6 +41,9 @@ func newMetrics(r prometheus.Registerer, e *Engine) *metrics {
 	with.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "openkenar_circuits_open", Help: "Apps whose endpoints fail and are only probed; their deliveries wait. The log of attempts says which.",
 	}, func() float64 { return float64(e.circuitsOpen()) })
+	with.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "openkenar_slots", Help: "Slots of apps that this node sends to, of 256. All nodes together have each once; without a lease a node has none.",
+	}, func() float64 { return float64(e.slotsOwned()) })
 	return m
 }
 

@@ -75,6 +75,21 @@ func (e *Engine) life() context.Context {
 	return e.sending
 }
 
+// slotsOwned is how many slots the engine sends to now.
+func (e *Engine) slotsOwned() (n int) {
+	if e.lapsed() {
+		return 0
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, own := range e.slots {
+		if own {
+			n++
+		}
+	}
+	return n
+}
+
 // lead looks after the work that one node does for all, if that is this
 // engine's.
 func (e *Engine) lead() {

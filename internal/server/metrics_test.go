@@ -114,7 +114,7 @@ func TestMetrics(t *testing.T) {
 		`openkenar_attempts_total{reason="connection"} 1`, `openkenar_attempts_total{reason="timeout"} 0`, `openkenar_attempts_total{reason="canceled"} 0`,
 		`openkenar_deliveries_accepted_total 6`, `openkenar_deliveries_total{state="delivered"} 2`,
 		`openkenar_deliveries_total{state="exhausted"} 1`, `openkenar_deliveries_total{state="canceled"} 0`,
-		`openkenar_send_seconds_count 5`, `openkenar_sends_in_flight 0`, `openkenar_lanes_held 0`, `openkenar_circuits_open 0`,
+		`openkenar_send_seconds_count 5`, `openkenar_sends_in_flight 0`, `openkenar_lanes_held 0`, `openkenar_circuits_open 0`, `openkenar_slots 256`,
 		`openkenar_unaccounted 0`, `openkenar_feed_items_total 0`,
 		`openkenar_calls_total{outcome="ok",type="session_initialization"} 1`, `openkenar_calls_total{outcome="busy",type="dynamic_action"} 0`,
 	)
