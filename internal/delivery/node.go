@@ -76,6 +76,14 @@ type Standing struct {
 	Excess int   // how many of them are beyond its share
 }
 
+// Peer is a node as the others see it.
+type Peer struct {
+	Node          int64
+	Name, Version string
+	StartedAt     time.Time
+	Slots         int
+}
+
 // Members is the ledger as nodes use it to share the work.
 type Members interface {
 	// Beat renews the lease, takes out those whose lease has ended a second ago,

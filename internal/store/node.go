@@ -325,6 +325,19 @@ func (s *Store) agreed(ctx context.Context, change int64) error {
 	}
 }
 
+// Nodes returns the nodes that live, by id.
+func (s *Store) Nodes(ctx context.Context) ([]delivery.Peer, error) {
+	return rows(ctx, &s.reading, scanPeer, `SELECT n.id, n.name, n.version, n.started_at, (SELECT count(*) FROM slots WHERE node = n.id)
+		FROM nodes n ORDER BY n.id`)
+}
+
+func scanPeer(r scanner) (p delivery.Peer, err error) {
+	var started int64
+	err = r.Scan(&p.Node, &p.Name, &p.Version, &started, &p.Slots)
+	p.StartedAt = moment(started)
+	return p, err
+}
+
 // Listen implements delivery.Members.
 func (s *Store) Listen(ctx context.Context, heard func(delivery.News)) (err error) {
 	conn, err := s.listener(ctx)
