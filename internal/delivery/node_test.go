@@ -209,6 +209,9 @@ func TestNodeComesBackWithNothing(t *testing.T) {
 		}
 		back = len(peers) == 1 && peers[0].Node != was.Node && peers[0].Slots == delivery.Slots
 	}
+	if id := <-begun; id != first.String() { // read from the ledger, in a lane that is new
+		t.Fatalf("%s is sent after it came back, want %s", id, first)
+	}
 	close(answer)
 	for _, id := range []delivery.ID{first, behind} {
 		for r, _ := w.get(id); r.State == delivery.Pending; {
