@@ -48,9 +48,11 @@ func (a *Accounts) prove(ctx context.Context, name, password, address string) (o
 	if wait := max(a.names.take(name, now), a.addresses.take(address, now)); wait > 0 {
 		return of, status.Later(wait, "too many attempts to sign in; wait %s", wait.Round(time.Second))
 	}
-	of, ok, err := a.store.Account(ctx, name)
-	if err != nil {
-		return of, err
+	ok := false
+	if CheckName(name) == nil {
+		if of, ok, err = a.store.Account(ctx, name); err != nil {
+			return of, err
+		}
 	}
 	alive := ok && of.EndedAt.IsZero()
 	if !alive {

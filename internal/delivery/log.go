@@ -15,7 +15,7 @@ const (
 	page = 100
 	// window is how many deliveries a page looks through, where a filter chooses
 	// by what no index has. Its cost does not grow with the log.
-	window = 2000
+	window = 1000
 	// intervals is how many spans of time a picture of an endpoint has, and samples
 	// how many deliveries of each are looked at.
 	intervals = 48

@@ -121,7 +121,7 @@ func appPath(slug, page string) string {
 
 func appName(a access.App) string {
 	if a.Display != "" {
-		return a.Display
+		return visible(a.Display)
 	}
 	return a.Slug
 }

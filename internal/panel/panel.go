@@ -120,8 +120,8 @@ func (p *Panel) Close() {
 // routes are all pages; each file has those of its own.
 func (p *Panel) routes() {
 	p.mux.HandleFunc("GET "+assetPrefix, serveAsset)
-	p.public("GET /panel/sign-in", p.showSignIn)
-	p.public("POST /panel/sign-in", p.signIn)
+	p.public("GET "+signInPath, p.showSignIn)
+	p.public("POST "+signInPath, p.signIn)
 	p.public("GET /panel/invitations/{token}", p.showInvitation)
 	p.public("POST /panel/invitations/{token}", p.acceptInvitation)
 	p.handle("POST /panel/sign-out", p.signOut)
@@ -243,7 +243,7 @@ func (p *Panel) guard(w http.ResponseWriter, r *http.Request) error {
 		return status.Wrap(status.Invalid, err, "the form cannot be read; it may be too large")
 	}
 	want := viewOf(r.Context()).csrf
-	if want == "" { // nobody is signed in: there is nothing to act with
+	if want == "" || r.URL.Path == signInPath { // there is nothing to act with, or nobody's yet
 		return nil
 	}
 	given := r.Header.Get(csrfHeader)

@@ -14,6 +14,9 @@ import (
 	"github.com/openkenar/openkenar/internal/status"
 )
 
+// signInPath is where people sign in.
+const signInPath = "/panel/sign-in"
+
 // sessionCookie carries the text of a session. Over https its name binds it to
 // this host (RFC 6265bis, 4.1.3.2).
 const sessionCookie = "openkenar_session"
@@ -60,12 +63,12 @@ func formToken(session string) string {
 
 // askToSignIn leads who is not signed in, or no longer, to where one does.
 func (p *Panel) askToSignIn(w http.ResponseWriter, r *http.Request) error {
-	to := "/panel/sign-in"
+	to := signInPath
 	if r.Method == http.MethodGet && r.URL.Path != "/panel/" && r.URL.Path != "/panel" {
 		to += "?next=" + url.QueryEscape(r.URL.RequestURI())
 	}
 	if r.Header.Get("HX-Request") == "true" {
-		w.Header().Set("HX-Redirect", "/panel/sign-in")
+		w.Header().Set("HX-Redirect", signInPath)
 		w.WriteHeader(http.StatusUnauthorized)
 		return nil
 	}
@@ -149,7 +152,7 @@ func (p *Panel) signOut(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	p.setSession(w, "")
-	return see(w, r, "/panel/sign-in")
+	return see(w, r, signInPath)
 }
 
 // invitationForm is what the page of an invitation shows.
