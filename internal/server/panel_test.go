@@ -135,17 +135,6 @@ func (a answer) leads(path string) answer {
 	return a
 }
 
-// shows fails the test unless a page has each of the texts.
-func (a answer) shows(texts ...string) answer {
-	a.t.Helper()
-	for _, text := range texts {
-		if !strings.Contains(a.body, text) {
-			a.t.Errorf("%s does not show %q", a.call, text)
-		}
-	}
-	return a
-}
-
 func TestPanelSignIn(t *testing.T) {
 	t.Parallel()
 	p := withSignIn(t)
