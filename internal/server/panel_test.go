@@ -232,9 +232,11 @@ func TestPanelRefusesForgedForms(t *testing.T) {
 	token := b.formToken("/panel/apps/sample-app/keys")
 	const path = "/panel/apps/sample-app/keys"
 	for name, try := range map[string]func() answer{
-		"no token":       func() answer { return b.ask("POST", path, url.Values{"title": {"forged"}}) },
-		"another token":  func() answer { return b.ask("POST", path, url.Values{"title": {"forged"}, "csrf": {token + "x"}}) },
-		"another header": func() answer { return b.ask("POST", path, url.Values{"title": {"forged"}, "csrf": {token}}, "X-CSRF-Token: x") },
+		"no token":      func() answer { return b.ask("POST", path, url.Values{"title": {"forged"}}) },
+		"another token": func() answer { return b.ask("POST", path, url.Values{"title": {"forged"}, "csrf": {token + "x"}}) },
+		"another header": func() answer {
+			return b.ask("POST", path, url.Values{"title": {"forged"}, "csrf": {token}}, "X-CSRF-Token: x")
+		},
 		"cross site": func() answer {
 			return b.ask("POST", path, url.Values{"title": {"forged"}, "csrf": {token}}, "Sec-Fetch-Site: cross-site")
 		},
