@@ -9,9 +9,9 @@ import (
 )
 
 const (
-	// SessionTTL is how long a session lives at most, and SessionIdle how long
-	// without being used.
-	SessionTTL  = 7 * 24 * time.Hour
+	// SessionTTL is how long a session lives at most.
+	SessionTTL = 7 * 24 * time.Hour
+	// SessionIdle is how long it lives without being used.
 	SessionIdle = 8 * time.Hour
 	// touchEvery is how exact a session's last use is.
 	touchEvery = time.Minute

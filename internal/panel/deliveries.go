@@ -31,7 +31,6 @@ func (p *Panel) deliveryRoutes() {
 // deliveryFilter is a filter as its form has it.
 type deliveryFilter struct {
 	app, kind, state, user, post, from, to string
-	problem                                string
 }
 
 func (f deliveryFilter) query() url.Values {
@@ -278,15 +277,12 @@ func (p *Panel) redeliverChosen(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		switch err := p.again(r.Context(), row); status.KindOf(err) {
-		case status.FailedPrecondition, status.Unavailable: // revoked, erased, or not answered: the log says so
-		default:
-			return err
-		case status.Internal:
-			if err != nil {
-				return err
-			}
+		err = p.again(r.Context(), row)
+		switch kind := status.KindOf(err); {
+		case err == nil:
 			sent++
+		case kind != status.FailedPrecondition && kind != status.Unavailable: // revoked, erased, or not answered: the log says so
+			return err
 		}
 	}
 	q := back.Query()

@@ -14,9 +14,9 @@ var breaks = [...]int{
 	-61, 9, 38, 199, 426, 686, 756, 818, 1111, 1181, 1210, 1635, 2060, 2097, 2192, 2262, 2324, 2394, 2456, 3178,
 }
 
-// newYear returns how many years before a solar year the last leap year was, and
-// on which day of March of the Gregorian year the solar year begins.
-func newYear(year int) (sinceLeap, march int) {
+// newYear returns on which day of March of the Gregorian year a solar year
+// begins.
+func newYear(year int) (march int) {
 	leaps, last, jump := -14, breaks[0], 0
 	for _, b := range breaks[1:] {
 		jump = b - last
@@ -32,11 +32,7 @@ func newYear(year int) (sinceLeap, march int) {
 		leaps++
 	}
 	gregorian := year + 621
-	march = 20 + leaps - (gregorian/4 - (gregorian/100+1)*3/4 - 150)
-	if jump-n < 6 {
-		n = n - jump + (jump+4)/33*33
-	}
-	return ((n+1)%33 - 1 + 33) % 33 % 4, march
+	return 20 + leaps - (gregorian/4 - (gregorian/100+1)*3/4 - 150)
 }
 
 // solarOf returns the solar date of a moment, in the moment's own time zone.
@@ -44,11 +40,11 @@ func solarOf(t time.Time) solar {
 	year, month, day := t.Date()
 	at := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
 	s := solar{year: year - 621}
-	_, march := newYear(s.year)
+	march := newYear(s.year)
 	passed := int(at.Sub(time.Date(year, time.March, march, 0, 0, 0, 0, time.UTC)) / (24 * time.Hour))
 	if passed < 0 {
 		s.year--
-		_, march = newYear(s.year)
+		march = newYear(s.year)
 		passed = int(at.Sub(time.Date(year-1, time.March, march, 0, 0, 0, 0, time.UTC)) / (24 * time.Hour))
 	}
 	if passed < 6*31 {

@@ -155,9 +155,9 @@ func span(ctx context.Context, d time.Duration) string {
 			continue
 		}
 		text := number(ctx, int64(n)) + " " + name(u, n)
-		if i+1 < len(units) && n < 3 {
-			if rest := d % u.of / units[i+1].of; rest > 0 {
-				text += t(ctx, " و ", " ") + number(ctx, int64(rest)) + " " + name(units[i+1], rest)
+		for _, next := range units[i+1 : min(i+2, len(units))] {
+			if rest := d % u.of / next.of; n < 3 && rest > 0 {
+				text += t(ctx, " و ", " ") + number(ctx, int64(rest)) + " " + name(next, rest)
 			}
 		}
 		return text

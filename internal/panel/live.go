@@ -122,10 +122,10 @@ func (p *Panel) streamLive(w http.ResponseWriter, r *http.Request) error {
 		if words.Len() > 0 {
 			quiet = time.Now()
 			if _, err := words.WriteTo(w); err != nil {
-				return nil //nolint:nilerr // the reader is gone
+				return nil // the reader is gone
 			}
 			if err := http.NewResponseController(w).Flush(); err != nil {
-				return nil //nolint:nilerr // as above
+				return nil // as above
 			}
 		}
 		select {

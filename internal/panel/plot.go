@@ -55,11 +55,9 @@ const (
 
 // bar is a part of a bar of a plot.
 type bar struct {
-	class         string
-	x, y, w, h    string
-	words         string
-	at            time.Time
-	sent, refused int
+	class      string
+	x, y, w, h string
+	words      string
 }
 
 func places(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }

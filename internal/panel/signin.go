@@ -44,7 +44,7 @@ func (p *Panel) sessionOf(r *http.Request) string {
 // Strict: with Strict, whoever follows a link to a delivery from a chat would
 // have to sign in again. What changes something asks for the form's token.
 func (p *Panel) setSession(w http.ResponseWriter, text string) {
-	c := &http.Cookie{
+	c := &http.Cookie{ //nolint:gosec // Secure where there is https
 		Name: p.cookieName(), Value: text, Path: "/", HttpOnly: true, Secure: p.secure(), SameSite: http.SameSiteLaxMode,
 		MaxAge: int(account.SessionTTL.Seconds()),
 	}

@@ -82,7 +82,7 @@ func (b *person) send(page, path string, form url.Values) answer {
 	return b.ask("POST", path, form)
 }
 
-const operatorPassword = "a few words are enough"
+const operatorPassword = "a few words are enough" //nolint:gosec // of accounts that last as long as a test
 
 // signIn signs in.
 func (b *person) signIn(name, password string) answer {

@@ -199,7 +199,7 @@ func notesNewestFirst(t *testing.T, open opener) {
 	l := newLedger(t, open)
 	var want []access.Note
 	for n := range 6 {
-		note := access.Note{At: base.Add(time.Duration(n) * time.Second), Who: "ops", App: string(rune('a' + n%2)), Action: access.AppChanged, Detail: "display\x00"}
+		note := access.Note{At: base.Add(time.Duration(n) * time.Second), Who: "ops", App: []string{"a", "b"}[n%2], Action: access.AppChanged, Detail: "display\x00"}
 		l.write(func(tx *store.Tx) error {
 			note.ID = tx.NextID()
 			return tx.InsertNote(note)
@@ -224,7 +224,7 @@ func grantsOfApp(t *testing.T, open opener) {
 	var ids []int64
 	for n := range 4 {
 		l.write(func(tx *store.Tx) error {
-			g := access.Grant{ID: tx.NextID(), App: string(rune('a' + n/3)), User: fmt.Sprintf("u%d", n), GrantedAt: base}
+			g := access.Grant{ID: tx.NextID(), App: []string{"a", "a", "a", "b"}[n], User: fmt.Sprintf("u%d", n), GrantedAt: base}
 			ids = append(ids[:n], g.ID)
 			return tx.InsertGrant(g)
 		})
