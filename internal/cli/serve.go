@@ -66,13 +66,14 @@ func (d devCmd) Run(ctx context.Context, c *call) error {
 		RedirectURI: d.RedirectURI, IdentificationKey: d.IdentificationKey,
 	}
 	return c.run(ctx, o, func(s *server.Server) error {
-		_, err := fmt.Fprintf(c.Out, `OpenKenar %s runs, with a demo world: a seller, a buyer, a post, a chat, and the app "sample-app".
+		_, err := fmt.Fprintf(c.Out, `OpenKenar %[1]s runs, with a demo world: a seller, a buyer, a post, a chat, and the app "sample-app".
 
-  base URL     http://%s
-  its secrets  %s
-  for a shell  . %s
+  base URL     http://%[2]s
+  simulator    http://%[2]s/sim/
+  its secrets  %[3]s
+  for a shell  . %[4]s
 
-The README shows what to try. Stop with Ctrl-C; the world stays in %s.
+The simulator shows both phones and what goes to the app. Stop with Ctrl-C; the world stays in %[5]s.
 `, Version, s.Addr(), filepath.Join(shown(d.Data), "dev.json"), filepath.Join(shown(d.Data), "dev.env"), shown(d.Data))
 		return err
 	})

@@ -33,9 +33,15 @@ type view struct {
 // scopeView is a scope in plain words.
 type scopeView struct{ Name, Words, About string }
 
+// langCookie is where the panel keeps a reader's choice of a language.
+const langCookie = "openkenar_lang"
+
 // language is the page's language: Persian unless English is asked for.
 func language(r *http.Request) access.Language {
 	asked := r.URL.Query().Get("lang")
+	if c, err := r.Cookie(langCookie); err == nil && asked == "" {
+		asked = c.Value
+	}
 	if asked == "" && strings.HasPrefix(strings.ToLower(r.Header.Get("Accept-Language")), "en") {
 		asked = "en"
 	}

@@ -128,6 +128,7 @@ type phone struct {
 // played is everything that the simulator shows but the wire.
 type played struct {
 	world    World
+	base     string // of the platform
 	app      access.App
 	apps     []access.App
 	post     *market.Post // nil when it is gone
@@ -156,7 +157,7 @@ func (s *sim) chosen(r *http.Request) string { return cmp.Or(r.URL.Query().Get("
 
 // look reads what there is to show.
 func (s *sim) look(ctx context.Context, app string) (v played, err error) {
-	v.world, v.now, v.faults = s.World, s.p.o.Now(), s.Faults.List()
+	v.world, v.base, v.now, v.faults = s.World, s.p.o.PublicURL(), s.p.o.Now(), s.Faults.List()
 	v.ahead = v.now.Sub(time.Now()).Round(time.Second)
 	if v.app, err = s.p.o.Access.App(ctx, app); err != nil {
 		return v, err
@@ -423,8 +424,12 @@ func (s *sim) consent(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := url.Values{
 		"response_type": {"code"}, "client_id": {app.Slug}, "redirect_uri": {app.RedirectURIs[0]}, "scope": {strings.Join(scopes, " ")},
-		"state": {"simulator"}, "lang": {string(viewOf(r.Context()).lang)},
+		"state": {"simulator"},
 	}
+	http.SetCookie(w, &http.Cookie{ // the pages of the consent follow it
+		Name: langCookie, Value: string(viewOf(r.Context()).lang), Path: "/", MaxAge: keepChoice, SameSite: http.SameSiteLaxMode,
+		HttpOnly: true, Secure: r.TLS != nil,
+	})
 	return s.p.show(w, r, http.StatusOK, stageFrame(side, "http://"+r.Host+"/oauth2/auth?"+q.Encode(), ""))
 }
 

@@ -567,7 +567,7 @@ func simHints(v played) templ.Component {
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
-			templ_7745c5c3_Err = code(". "+v.world.Env+"\ngo run ./examples/tictactoe").Render(ctx, templ_7745c5c3_Buffer)
+			templ_7745c5c3_Err = code(exampleCommand(v)).Render(ctx, templ_7745c5c3_Buffer)
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -3043,9 +3043,9 @@ func stageFrame(side, address, said string) templ.Component {
 			return templ_7745c5c3_Err
 		}
 		var templ_7745c5c3_Var164 string
-		templ_7745c5c3_Var164, templ_7745c5c3_Err = templ.JoinStringErrs(t(ctx, "چیزی دیده نمی‌شود؟ شاید این سایت در قاب باز نمی‌شود.", "Nothing to see? The site may refuse to be framed."))
+		templ_7745c5c3_Var164, templ_7745c5c3_Err = templ.JoinStringErrs(t(ctx, "چیزی دیده نمی‌شود؟ شاید سایت خاموش است یا در قاب باز نمی‌شود.", "Nothing to see? The site may be down, or refuse to be framed."))
 		if templ_7745c5c3_Err != nil {
-			return templ.Error{Err: templ_7745c5c3_Err, FileName: `sim.templ`, Line: 471, Col: 183}
+			return templ.Error{Err: templ_7745c5c3_Err, FileName: `sim.templ`, Line: 471, Col: 211}
 		}
 		_, templ_7745c5c3_Err = templ_7745c5c3_Buffer.WriteString(templ.EscapeString(templ_7745c5c3_Var164))
 		if templ_7745c5c3_Err != nil {

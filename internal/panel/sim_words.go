@@ -16,6 +16,15 @@ import (
 // withApp is a path of the simulator with the app that is played with.
 func withApp(path, app string) string { return path + "?app=" + url.QueryEscape(app) }
 
+// exampleCommand starts the example bot beside this server.
+func exampleCommand(v played) string {
+	command := ". " + v.world.Env + "\ngo run ./examples/tictactoe"
+	if v.base != "http://127.0.0.1:7700" { // its own default
+		command += " -platform " + v.base
+	}
+	return command
+}
+
 func sideName(ctx context.Context, side string) string {
 	if side == sellerSide {
 		return t(ctx, "فروشنده", "seller")
