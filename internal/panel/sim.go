@@ -158,7 +158,7 @@ func (s *sim) chosen(r *http.Request) string { return cmp.Or(r.URL.Query().Get("
 // look reads what there is to show.
 func (s *sim) look(ctx context.Context, app string) (v played, err error) {
 	v.world, v.base, v.now, v.faults = s.World, s.p.o.PublicURL(), s.p.o.Now(), s.Faults.List()
-	v.ahead = v.now.Sub(time.Now()).Round(time.Second)
+	v.ahead = time.Until(v.now).Round(time.Second)
 	if v.app, err = s.p.o.Access.App(ctx, app); err != nil {
 		return v, err
 	}
@@ -426,7 +426,7 @@ func (s *sim) consent(w http.ResponseWriter, r *http.Request) error {
 		"response_type": {"code"}, "client_id": {app.Slug}, "redirect_uri": {app.RedirectURIs[0]}, "scope": {strings.Join(scopes, " ")},
 		"state": {"simulator"},
 	}
-	http.SetCookie(w, &http.Cookie{ // the pages of the consent follow it
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // of the language, which the pages of the consent follow
 		Name: langCookie, Value: string(viewOf(r.Context()).lang), Path: "/", MaxAge: keepChoice, SameSite: http.SameSiteLaxMode,
 		HttpOnly: true, Secure: r.TLS != nil,
 	})
@@ -574,7 +574,7 @@ func (s *sim) addFault(w http.ResponseWriter, r *http.Request) error {
 			return status.Wrap(status.Invalid, err, `delay: not a span of time; write "3s"`)
 		}
 	}
-	if f, err = s.Faults.Add(f); err != nil {
+	if _, err := s.Faults.Add(f); err != nil {
 		return err
 	}
 	return s.done(w, r, "از تماس بعدی اثر می‌کند.", "It takes effect with the next call.")

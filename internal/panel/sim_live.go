@@ -90,10 +90,10 @@ func (s *sim) live(w http.ResponseWriter, r *http.Request) error {
 		if html != "" || quiet == liveSign {
 			version, quiet = now, 0
 			if _, err := fmt.Fprintf(w, "id: %d\n%s\n\n", now, eventData(html)); err != nil {
-				return nil //nolint:nilerr // the reader is gone
+				return nil // the reader is gone
 			}
 			if err := http.NewResponseController(w).Flush(); err != nil {
-				return nil //nolint:nilerr // as above
+				return nil
 			}
 		}
 		select {

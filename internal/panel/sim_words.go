@@ -3,6 +3,7 @@ package panel
 import (
 	"context"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,10 +84,10 @@ func isMine(ph phone, m chat.Message) bool {
 
 // keyboardOf is the buttons that a message has for its reader.
 func keyboardOf(m chat.Message, mine bool) []chat.Row {
-	keys := m.Keyboards.Receiver
+	keys := m.Receiver
 	switch {
-	case m.Keyboards.User != nil:
-		keys = m.Keyboards.User
+	case m.User != nil:
+		keys = m.User
 	case mine:
 		keys = m.Keyboards.Sender
 	}
@@ -191,11 +192,10 @@ func faultCalls(ctx context.Context) []option {
 
 // faultWords is a rule in words.
 func faultWords(ctx context.Context, f webhook.Fault) string {
+	kinds := faultKinds(ctx)
 	words := number(ctx, f.Count) + " × "
-	for _, o := range faultKinds(ctx) {
-		if o.Value == string(f.Kind) {
-			words += o.Label
-		}
+	if i := slices.IndexFunc(kinds, func(o option) bool { return o.Value == string(f.Kind) }); i >= 0 {
+		words += kinds[i].Label
 	}
 	if f.Delay > 0 {
 		words += " (" + span(ctx, f.Delay) + ")"

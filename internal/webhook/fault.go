@@ -29,12 +29,13 @@ const (
 	FaultStatus     FaultKind = "status"      // it is answered with a status, and the app not asked
 )
 
+// What chooses more calls than those of one type.
 const (
-	// AnyWebhook and AnyCall choose all webhooks, or all that somebody waits
-	// for, where a type chooses one kind.
-	AnyWebhook = "WEBHOOK"
-	AnyCall    = "CALL"
+	AnyWebhook = "WEBHOOK" // all webhooks
+	AnyCall    = "CALL"    // all that somebody waits for
+)
 
+const (
 	maxFaults     = 100             // rules at a time
 	maxFaultCalls = 1000            // calls of a rule
 	maxDelay      = time.Minute     // longer than any call may take
@@ -127,30 +128,35 @@ func (f *Faults) Clear(id int64) {
 	f.rules = slices.DeleteFunc(f.rules, func(r Fault) bool { return id == 0 || r.ID == id })
 }
 
-// aboutKey is where a request has its About.
-type aboutKey struct{}
+// spoilable is what the rules need to know of a call; its context carries it.
+type spoilable struct {
+	About
+	webhook bool
+}
+
+type spoilableKey struct{}
 
 // chooses says whether a rule is for a call.
-func (r Fault) chooses(about About, webhook bool) bool {
-	if r.App != "" && r.App != about.App || r.Kind == FaultReorder && !webhook {
+func (r Fault) chooses(c spoilable) bool {
+	if r.App != "" && r.App != c.App || r.Kind == FaultReorder && !c.webhook {
 		return false
 	}
 	switch r.Type {
-	case "", about.Type:
+	case "", c.Type:
 		return true
 	case AnyWebhook:
-		return webhook
+		return c.webhook
 	case AnyCall:
-		return !webhook
+		return !c.webhook
 	}
 	return false
 }
 
 // take returns the rule for a call and counts it; ok is false for none.
-func (f *Faults) take(about About, webhook bool) (rule Fault, ok bool) {
+func (f *Faults) take(c spoilable) (rule Fault, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	i := slices.IndexFunc(f.rules, func(r Fault) bool { return r.chooses(about, webhook) })
+	i := slices.IndexFunc(f.rules, func(r Fault) bool { return r.chooses(c) })
 	if i < 0 {
 		return rule, false
 	}
@@ -198,10 +204,10 @@ var errFault = errors.New("a fault that was asked for")
 
 // RoundTrip implements http.RoundTripper.
 func (t faulty) RoundTrip(r *http.Request) (*http.Response, error) {
-	about, _ := r.Context().Value(aboutKey{}).(About)
-	rule, ok := t.faults.take(about, len(r.Header["OpenKenar-Attempt"]) > 0)
+	c, _ := r.Context().Value(spoilableKey{}).(spoilable)
+	rule, ok := t.faults.take(c)
 	if !ok {
-		return t.through(about, r)
+		return t.through(c.App, r)
 	}
 	switch rule.Kind {
 	case FaultDelay:
@@ -211,7 +217,7 @@ func (t faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	case FaultReorder:
 		// Those behind it in its own conversation wait for it. So it steps aside in
 		// the end as one that failed, and comes again with its retry.
-		overtaken, err := wait(r.Context(), rule.Delay, t.faults.next(about.App))
+		overtaken, err := wait(r.Context(), rule.Delay, t.faults.next(c.App))
 		if err == nil && !overtaken {
 			err = fmt.Errorf("%w: nothing came to overtake it, so it steps aside until its retry", errFault)
 		}
@@ -224,7 +230,7 @@ func (t faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 			_ = resp.Body.Close()
 		}
 	case FaultDropAnswer:
-		if resp, err := t.through(about, r); err == nil {
+		if resp, err := t.through(c.App, r); err == nil {
 			_ = resp.Body.Close()
 		}
 		return nil, fmt.Errorf("%w: the answer is lost", errFault)
@@ -233,13 +239,13 @@ func (t faulty) RoundTrip(r *http.Request) (*http.Response, error) {
 	case FaultStatus:
 		return answer(r, rule.Status), nil
 	}
-	return t.through(about, r)
+	return t.through(c.App, r)
 }
 
 // through makes a call and tells those that wait for it to overtake them.
-func (t faulty) through(about About, r *http.Request) (*http.Response, error) {
+func (t faulty) through(app string, r *http.Request) (*http.Response, error) {
 	resp, err := t.sound.RoundTrip(r)
-	t.faults.pass(about.App)
+	t.faults.pass(app)
 	return resp, err
 }
 

@@ -72,7 +72,7 @@ func TestFaults(t *testing.T) {
 		if _, err := faults.Add(tt.fault); err != nil {
 			t.Fatal(err)
 		}
-		got := c.Send(t.Context(), aRequest("one", r.url, "{}"), time.Now())
+		got := c.Send(t.Context(), aRequest(r.url, "{}"), time.Now())
 		if got.Reason != tt.reason || got.Status != tt.status || !strings.Contains(got.Error, tt.says) || len(r.bodies()) != tt.gets {
 			t.Errorf("%+v: %s %d %q, the app got %d", tt.fault, got.Reason, got.Status, got.Error, len(r.bodies()))
 		}
@@ -128,7 +128,7 @@ func TestFaultReordersWebhooks(t *testing.T) {
 	c.Call(t.Context(), webhook.Call{About: webhook.About{App: "one"}, URL: r.url, Body: []byte("call")}) // no webhook: not held back
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		if got := c.Send(t.Context(), aRequest("one", r.url, "first"), time.Now()); got.Reason != webhook.OK {
+		if got := c.Send(t.Context(), aRequest(r.url, "first"), time.Now()); got.Reason != webhook.OK {
 			t.Errorf("the first: %+v", got)
 		}
 	})
@@ -138,7 +138,7 @@ func TestFaultReordersWebhooks(t *testing.T) {
 		<-poll.C
 	}
 	for len(r.bodies()) < 3 {
-		c.Send(t.Context(), aRequest("one", r.url, "second"), time.Now())
+		c.Send(t.Context(), aRequest(r.url, "second"), time.Now())
 	}
 	sending.Wait()
 	if got := r.bodies(); got[0] != "call" || got[1] != "second" || !slices.Contains(got, "first") {

@@ -22,9 +22,9 @@ func tapped(t testing.TB, o webhook.Options, showKeys bool) (*webhook.Client, *w
 	return c, o.Tap
 }
 
-func aRequest(app, url, body string) webhook.Request {
+func aRequest(url, body string) webhook.Request {
 	return webhook.Request{
-		About: webhook.About{App: app, Type: "POST_UPDATE"}, ID: "1-" + app, Attempt: 3, URL: url, IdentificationKey: "the-identification-key",
+		About: webhook.About{App: "one", Type: "POST_UPDATE"}, ID: "1-one", Attempt: 3, URL: url, IdentificationKey: "the-identification-key",
 		Secrets: [][]byte{[]byte("0123456789abcdef0123456789abcdef")}, Body: []byte(body),
 	}
 }
@@ -54,7 +54,7 @@ func TestTapShowsAllOfAnExchange(t *testing.T) {
 		rw.WriteHeader(http.StatusTeapot)
 		_, _ = io.WriteString(rw, long)
 	})
-	res := c.Send(t.Context(), aRequest("one", url, `{"a":1}`), time.Now())
+	res := c.Send(t.Context(), aRequest(url, `{"a":1}`), time.Now())
 	if len(res.Answer) != webhook.MaxAnswer {
 		t.Errorf("the log gets %d bytes of the answer, want %d", len(res.Answer), webhook.MaxAnswer)
 	}
@@ -92,7 +92,7 @@ func TestTapMasksKeysUnlessTold(t *testing.T) {
 	for _, shows := range []bool{false, true} {
 		c, tap := tapped(t, webhook.Options{}, shows)
 		w := tap.Watch(webhook.WatchOptions{})
-		res := c.Send(t.Context(), aRequest("one", url, "{}"), time.Now())
+		res := c.Send(t.Context(), aRequest(url, "{}"), time.Now())
 		for range 2 {
 			if x := moment(t, w); strings.Contains(x.Request, "Authorization: the-identification-key\n") != shows ||
 				!strings.Contains(x.Request, "Authorization: ") || strings.Contains(x.Result.Request, "the-identification-key") {
@@ -116,7 +116,7 @@ func TestTapLeavesOutWholeExchanges(t *testing.T) {
 	for range 4 {
 		sending.Go(func() {
 			for range sends / 4 {
-				c.Send(t.Context(), aRequest("one", url, "{}"), time.Now())
+				c.Send(t.Context(), aRequest(url, "{}"), time.Now())
 			}
 		})
 	}
@@ -136,7 +136,7 @@ func TestTapLeavesOutWholeExchanges(t *testing.T) {
 	if len(other.Moments()) != 0 || other.Missed() != 0 {
 		t.Errorf("of another app: %d shown, %d missed", len(other.Moments()), other.Missed())
 	}
-	c.Send(t.Context(), aRequest("one", url, "{}"), time.Now())
+	c.Send(t.Context(), aRequest(url, "{}"), time.Now())
 	if len(few.Moments()) != 2 { // there is room again
 		t.Errorf("%d moments, want 2", len(few.Moments()))
 	}
@@ -167,7 +167,7 @@ func BenchmarkTap(b *testing.B) {
 					})
 				}
 			}
-			r := aRequest("one", url, string(webhook.Envelope("NEW_MESSAGE", nil, benchPayload, "new_message")))
+			r := aRequest(url, string(webhook.Envelope("NEW_MESSAGE", nil, benchPayload, "new_message")))
 			b.ReportAllocs()
 			b.SetParallelism(16)
 			b.RunParallel(func(pb *testing.PB) {

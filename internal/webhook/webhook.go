@@ -227,7 +227,7 @@ func (c *Client) Call(ctx context.Context, r Call) Result {
 // what there is to see of it.
 func (c *Client) do(req *http.Request, x Exchange, timeout time.Duration, read func(body io.Reader, res *Result) []byte) Result {
 	if c.faults != nil {
-		req = req.WithContext(context.WithValue(req.Context(), aboutKey{}, x.About))
+		req = req.WithContext(context.WithValue(req.Context(), spoilableKey{}, spoilable{x.About, x.Attempt > 0}))
 	}
 	start := time.Now()
 	res := Result{Request: head(req, true)}
