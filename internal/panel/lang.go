@@ -154,13 +154,13 @@ func span(ctx context.Context, d time.Duration) string {
 		if n == 0 {
 			continue
 		}
-		text := number(ctx, int64(n)) + " " + name(u, n)
+		parts := []string{number(ctx, int64(n)) + " " + name(u, n)}
 		for _, next := range units[i+1 : min(i+2, len(units))] {
 			if rest := d % u.of / next.of; n < 3 && rest > 0 {
-				text += t(ctx, " و ", " ") + number(ctx, int64(rest)) + " " + name(next, rest)
+				parts = append(parts, number(ctx, int64(rest))+" "+name(next, rest))
 			}
 		}
-		return text
+		return strings.Join(parts, t(ctx, " و ", " "))
 	}
 	return ""
 }
