@@ -3,10 +3,10 @@ SHELL := /bin/bash
 TOOL := go tool -modfile=tools/go.mod
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz ci nightly
+.PHONY: help run test check fuzz screenshots ci nightly
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## start dev mode
 	go run ./cmd/openkenar dev
@@ -22,6 +22,9 @@ check: ## format, vet, lint, and the tests with the race detector
 
 fuzz: ## run each fuzz target FUZZTIME times (200000x)
 	bash tools/fuzz.sh $(or $(FUZZTIME),200000x)
+
+screenshots: ## pictures of every page in both languages, light and dark, wide and narrow, into PICTURES (build/screenshots)
+	go test ./internal/server -run '^TestPictures$$' -count=1 -args -pictures $(abspath $(or $(PICTURES),build/screenshots))
 
 ci: export CI := true
 ci: check ## what CI runs; FUZZTIME is 50000x here

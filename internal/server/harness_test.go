@@ -31,6 +31,8 @@ type platform struct {
 	dev      server.DevInfo
 	hook     *receiver
 	srv      *server.Server
+	// invitation is the path of one to its panel, where a test has made one.
+	invitation string
 }
 
 func onPostgres() bool { return os.Getenv("TEST_ENGINE") == "postgres" }
