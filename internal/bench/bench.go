@@ -12,8 +12,9 @@
 // then too.
 //
 // The files follow the work: scenario.go says what is run, stage.go sets it up
-// and measures it, feed.go is the marketplace, receiver.go the apps, bare.go
-// the bare loop, process.go the processes, report.go what is told.
+// and measures it, feed.go is the marketplace, tail.go who looks on,
+// receiver.go the apps, bare.go the bare loop, process.go the processes,
+// report.go what is told.
 package bench
 
 import (

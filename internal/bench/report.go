@@ -34,6 +34,10 @@ type Result struct {
 	P99Ratio      float64 `json:"p99_ratio,omitempty"`         // p99 / without what is dead
 	FirstDelivery float64 `json:"first_delivery_ms,omitempty"` // from the start of the process after a kill
 	Waiting       int64   `json:"waiting,omitempty"`           // deliveries, for the dead app
+
+	TailRatio    float64 `json:"tail_ratio,omitempty"`     // delivered a second in batches while the live tail is followed / without
+	TailCPURatio float64 `json:"tail_cpu_ratio,omitempty"` // the server's CPU of an event then / without
+	TailRows     int64   `json:"tail_rows,omitempty"`      // lines of data that the tail has sent
 }
 
 // compare says what a run showed, from when its events were sent and came.
@@ -80,7 +84,7 @@ func (r Result) Failed() bool { return r.Lost > 0 || r.Unaccounted > 0 }
 func (r Result) MarshalJSON() ([]byte, error) {
 	for _, f := range []*float64{
 		&r.Bare, &r.Accepted, &r.Delivered, &r.Ratio, &r.P50, &r.P99, &r.Max, &r.ServerCPU, &r.PeakRSS,
-		&r.HealthyRatio, &r.P99Ratio, &r.FirstDelivery,
+		&r.HealthyRatio, &r.P99Ratio, &r.FirstDelivery, &r.TailRatio, &r.TailCPURatio,
 	} {
 		*f = math.Round(*f*1000) / 1000
 	}
@@ -101,6 +105,9 @@ func (r Result) String() string {
 	}
 	if r.HealthyRatio > 0 {
 		fmt.Fprintf(&b, "\n         healthy apps beside dead ones: %.2f x the deliveries", r.HealthyRatio)
+	}
+	if r.TailRatio > 0 {
+		fmt.Fprintf(&b, "\n         with the live tail followed (%d lines): %.2f x the deliveries in batches, %.2f x the CPU", r.TailRows, r.TailRatio, r.TailCPURatio)
 	}
 	if r.P99Ratio > 0 {
 		fmt.Fprintf(&b, ", %.2f x the p99 of the same run without", r.P99Ratio)

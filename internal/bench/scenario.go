@@ -22,6 +22,7 @@ var scenarios = []scenario{
 	{name: "steady", run: (*stage).steady, apps: 1, rate: 500, seconds: 10},
 	{name: "fair", run: (*stage).fair, apps: 90, rate: 1000, seconds: 15},
 	{name: "backlog", run: (*stage).backlog, apps: 1, events: 50_000},
+	{name: "tail", run: (*stage).tail, apps: 1, rate: 2000, seconds: 10},
 	{name: "restart", run: (*stage).restart, apps: 1, events: 50_000},
 }
 
