@@ -67,7 +67,7 @@ func (s *stage) follow(ctx context.Context) (*follower, error) {
 	}
 	req.Header.Set("Accept", "text/event-stream")
 	client := &http.Client{}
-	resp, err := client.Do(req)
+	resp, err := client.Do(req) //nolint:bodyclose // the reader below closes it
 	if err != nil {
 		cancel()
 		return nil, err

@@ -203,7 +203,7 @@ func TestPictures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		t.Fatal(err)
 	}
 	s := newShows(t)
@@ -222,7 +222,7 @@ func TestPictures(t *testing.T) {
 					s.stir(b, page)
 					b.until("the fonts are there", `document.fonts.status === "loaded"`)
 					file := filepath.Join(dir, strings.Join([]string{page.name, lang, theme, name}, "-")+".png")
-					if err := os.WriteFile(file, small(t, b.picture(width < 600)), 0o644); err != nil {
+					if err := os.WriteFile(file, small(t, b.picture(width < 600)), 0o600); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -253,7 +253,7 @@ func small(t *testing.T, picture []byte) []byte {
 	}
 	index := map[color.RGBA]uint8{}
 	for c := range counts {
-		index[c] = uint8(palette.Index(c))
+		index[c] = uint8(palette.Index(c)) //nolint:gosec // there are at most 256
 	}
 	out := image.NewPaletted(bounds, palette)
 	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {

@@ -49,7 +49,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
@@ -191,7 +191,7 @@ func TestSimulatorExtension(t *testing.T) {
 			}
 			_ = json.NewDecoder(r.Body).Decode(&in)
 			back.Store(in.ReturnURL)
-			_, _ = fmt.Fprintf(w, `{"url":"http://%s/app"}`, r.Host)
+			_, _ = fmt.Fprintf(w, `{"url":"http://%s/app"}`, r.Host) //nolint:gosec // to the server under test
 		case "/app":
 			opened.Add(1)
 			w.Header().Set("Content-Type", "text/html")
