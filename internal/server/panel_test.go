@@ -155,7 +155,7 @@ func TestPanelSignIn(t *testing.T) {
 	if c := a.header.Get("Set-Cookie"); !strings.Contains(c, "HttpOnly") || !strings.Contains(c, "SameSite=Lax") || strings.Contains(c, "Secure") {
 		t.Errorf("the session's cookie over http: %s", c)
 	}
-	b.get("/panel/apps").ok().shows("sample-app", ">ops<")
+	b.get("/panel/apps").ok().shows("sample-app", "<bdi>ops<")
 	b.get("/panel/audit").ok().shows("session.begun", "account.created")
 	b.send("/panel/apps/sample-app/keys", "/panel/sign-out", nil).leads("/panel/sign-in")
 	b.get("/panel/apps").want(http.StatusSeeOther)
