@@ -116,6 +116,9 @@ func (v serveCmd) Run(ctx context.Context, c *call) error {
 // of a server is small, most of its memory is the ledger's cache.
 const gcPercent = 400
 
+// gcBeside is the same where the ledger is in a database, which has the cache.
+const gcBeside = 200
+
 // run runs a server until ctx ends, then stops it within the drain time. Being
 // stopped while it starts is no failure.
 func (c *call) run(ctx context.Context, o server.Options, started func(*server.Server) error) (err error) {
@@ -125,7 +128,11 @@ func (c *call) run(ctx context.Context, o server.Options, started func(*server.S
 	log, stop := serverLog(c.Err)
 	defer stop()
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		percent := gcPercent
+		if o.Database != "" {
+			percent = gcBeside
+		}
+		debug.SetGCPercent(percent)
 	}
 	o.Log = log
 	s, err := server.New(ctx, o)
