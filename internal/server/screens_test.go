@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -39,6 +40,7 @@ func shownPages() []shownPage {
 		}
 	}
 	return []shownPage{
+		{pattern: "GET /sim/{$}", name: "simulator", path: at("/sim/"), stir: true},
 		{pattern: "GET /panel/apps", name: "apps", path: at("/panel/apps")},
 		{pattern: "GET /panel/new-app", name: "new-app", path: at("/panel/new-app")},
 		{pattern: "GET /panel/apps/{slug}", name: "app", path: at("/panel/apps/price-guide")},
@@ -61,7 +63,6 @@ func shownPages() []shownPage {
 		{pattern: "GET /panel/account", name: "account", path: at("/panel/account"), member: true},
 		{pattern: "GET /panel/sign-in", name: "sign-in", path: at("/panel/sign-in"), outside: true},
 		{pattern: "GET /panel/invitations/{token}", name: "invitation", path: func(p *platform) string { return p.invitation }, outside: true},
-		{pattern: "GET /sim/{$}", name: "simulator", path: at("/sim/"), stir: true},
 		{pattern: "GET /sim/back", name: "simulator-back", path: at("/sim/back?phone=buyer")},
 	}
 }
@@ -121,11 +122,14 @@ func TestEveryPageIsShown(t *testing.T) {
 
 // shows is where pages are looked at: a lively platform that is open to this
 // machine, and one that asks people to sign in.
-type shows struct{ inside, outside *platform }
+type shows struct {
+	inside, outside *platform
+	said            atomic.Int64 // lines of talk so far
+}
 
-func newShows(t *testing.T) shows {
+func newShows(t *testing.T) *shows {
 	t.Helper()
-	s := shows{lively(t), asksToSignIn(t)}
+	s := &shows{inside: lively(t), outside: asksToSignIn(t)}
 	b := openTab(t)
 	b.open(s.outside.base + "/panel/apps/sample-app/people")
 	b.signIn("ops", operatorPassword)
@@ -136,7 +140,7 @@ func newShows(t *testing.T) shows {
 }
 
 // tabs opens the tab of somebody who is not signed in, and of one who is.
-func (s shows) tabs(t *testing.T, lang string) (b, member *tab) {
+func (s *shows) tabs(t *testing.T, lang string) (b, member *tab) {
 	t.Helper()
 	b, member = openTab(t), openTab(t)
 	b.open(s.inside.base + "/panel/?lang=" + lang)
@@ -146,7 +150,7 @@ func (s shows) tabs(t *testing.T, lang string) (b, member *tab) {
 }
 
 // address is where a page is.
-func (s shows) address(page shownPage) string {
+func (s *shows) address(page shownPage) string {
 	if page.outside || page.member {
 		return s.outside.base + page.path(s.outside)
 	}
@@ -154,14 +158,21 @@ func (s shows) address(page shownPage) string {
 }
 
 // stir lets something happen on a page that waits for it.
-func (s shows) stir(b *tab, page shownPage) {
+func (s *shows) stir(b *tab, page shownPage) {
 	b.t.Helper()
 	if !page.stir {
 		return
 	}
 	b.until("the page follows", `!/Connecting|پیوستن…/.test(document.querySelector("#live-rate")?.innerText)`)
-	s.inside.with(b.t).say("BUYER", "هنوز هست؟")
+	talk := []struct{ side, text string }{
+		{"BUYER", "قفل هم دارد؟"}, {"SELLER", "بله، با دو کلید."}, {"BUYER", "Can I come on Friday?"}, {"SELLER", "Friday at ten is fine."},
+	}
+	line := talk[int(s.said.Add(1)-1)%len(talk)]
+	s.inside.with(b.t).say(line.side, line.text)
 	b.until("it shows what happens", `document.querySelectorAll("#live li, #wire-list .x-line[data-outcome=ok]").length > 0`)
+	if js[bool](b, `document.querySelector("#wire-list") !== null && innerWidth > 600`) {
+		b.clickOn("#wire-list summary", "NEW_MESSAGE")
+	}
 }
 
 // TestEveryPage opens all pages in both languages, and holds them against what
@@ -253,7 +264,7 @@ func small(t *testing.T, picture []byte) []byte {
 	}
 	index := map[color.RGBA]uint8{}
 	for c := range counts {
-		index[c] = uint8(palette.Index(c)) //nolint:gosec // there are at most 256
+		index[c] = uint8(palette.Index(c)) //nolint:gosec // it has 256 colours
 	}
 	out := image.NewPaletted(bounds, palette)
 	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {

@@ -183,7 +183,8 @@ func TestSimulatorExtension(t *testing.T) {
 	p := start(t)
 	var opened atomic.Int64
 	var back atomic.Value
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	var app *httptest.Server
+	app = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/init":
 			var in struct {
@@ -191,7 +192,7 @@ func TestSimulatorExtension(t *testing.T) {
 			}
 			_ = json.NewDecoder(r.Body).Decode(&in)
 			back.Store(in.ReturnURL)
-			_, _ = fmt.Fprintf(w, `{"url":"http://%s/app"}`, r.Host) //nolint:gosec // to the server under test
+			_, _ = fmt.Fprintf(w, `{"url":"%s/app"}`, app.URL)
 		case "/app":
 			opened.Add(1)
 			w.Header().Set("Content-Type", "text/html")

@@ -131,6 +131,7 @@
       return !groups.has(group) && groups.add(group);
     });
   };
+  let wanted = [];
   const reached = new Map();
   const focusShows = e => {
     const style = getComputedStyle(e);
@@ -141,13 +142,14 @@
     reached.clear();
     if (!window.walking) document.addEventListener("focusin", e => reached.set(e.target, focusShows(e.target)));
     window.walking = true;
+    wanted = stops(); // what comes later may come behind where one is
     // A date has a stop for each of its parts.
-    return stops().reduce((n, e) => n + (/^(date|time|month|week)/.test(e.type) ? 8 : 1), 0);
+    return wanted.reduce((n, e) => n + (/^(date|time|month|week)/.test(e.type) ? 8 : 1), 0);
   };
   const walked = () => {
     const group = e => e.type === "radio" ? [...document.getElementsByName(e.name)] : [e];
     return [
-      ...stops().filter(e => !group(e).some(g => reached.has(g) || g === document.activeElement)).map(e => `${name(e)} is not reached with the Tab key`),
+      ...wanted.filter(e => e.isConnected && !group(e).some(g => reached.has(g) || g === document.activeElement)).map(e => `${name(e)} is not reached with the Tab key`),
       ...[...reached].filter(([, shows]) => !shows).map(([e]) => `${name(e)} does not show that it has the focus`),
     ];
   };
