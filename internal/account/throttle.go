@@ -12,7 +12,7 @@ const (
 	// succeeds does not count.
 	nameBurst     = 10
 	nameRefill    = 30 * time.Second
-	addressBurst  = 60
+	addressBurst  = 30
 	addressRefill = 5 * time.Second
 	// buckets bounds the memory. Two names that share one by chance slow each
 	// other down, and cannot be chosen from outside.
