@@ -67,7 +67,7 @@ func TestSignIn(t *testing.T) {
 		b.see("h1", "Apps")
 	}
 	// A page of ours whose token is of another session.
-	js[*struct{}](b, `document.querySelector("form[action='/panel/sign-out'] input[name=csrf]").value = "of-another-session", null`)
+	js[*struct{}](b, `document.querySelectorAll("form[action='/panel/sign-out'] input[name=csrf]").forEach(i => { i.value = "of-another-session" }), null`)
 	b.follow("form[action='/panel/sign-out'] button")
 	b.see("h1", "Not allowed")
 
