@@ -3,11 +3,10 @@ package panel
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/openkenar/openkenar/internal/access"
-	"github.com/openkenar/openkenar/internal/api"
-	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/webhook"
 )
 
@@ -19,11 +18,8 @@ const (
 	liveDepth = 96
 	// liveKeep is how many rows stay on the page.
 	liveKeep = 200
-	// liveTurn is how long a stream goes on. The browser then opens another, and
-	// whoever may no longer look on is not let in.
-	liveTurn = 2 * time.Minute
-	// liveReaders is how many may look on at a time.
-	liveReaders = 64
+	// liveSilence is how long nothing is said before a sign of life.
+	liveSilence = 10 * time.Second
 )
 
 func (p *Panel) liveRoutes() {
@@ -73,20 +69,13 @@ func (p *Panel) streamLive(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case p.readers <- struct{}{}:
-		defer func() { <-p.readers }()
-	default:
-		return status.Later(liveTurn, "too many look on already; try again in a while")
-	}
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+	stream, leave, err := p.openStream(w)
+	if err != nil {
 		return err
 	}
+	defer leave()
 	watch := p.o.Tap.Watch(webhook.WatchOptions{App: app, Depth: liveDepth})
 	defer watch.Stop()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // of reverse proxies
-	w = api.Patient(w)
 	tick, turn := time.NewTicker(liveEvery), time.NewTimer(liveTurn)
 	defer tick.Stop()
 	defer turn.Stop()
@@ -100,32 +89,23 @@ func (p *Panel) streamLive(w http.ResponseWriter, r *http.Request) error {
 			select {
 			case x := <-watch.Moments():
 				if x.Moment == webhook.Ended {
-					batch.rows = append([]*webhook.Exchange{x}, batch.rows...)
+					batch.rows = append(batch.rows, x)
 				}
 			default:
 				more = false
 			}
 		}
-		var words bytes.Buffer
-		switch {
-		case len(batch.rows) > 0 || batch.missed > 0 || batch.first:
-			var part bytes.Buffer
-			if err := liveRows(batch).Render(r.Context(), &part); err != nil {
+		slices.Reverse(batch.rows)
+		var rows bytes.Buffer
+		if len(batch.rows) > 0 || batch.missed > 0 || batch.first {
+			if err := liveRows(batch).Render(r.Context(), &rows); err != nil {
 				return err
 			}
-			words.WriteString("data: ")
-			words.Write(bytes.ReplaceAll(bytes.ReplaceAll(part.Bytes(), []byte("\r"), nil), []byte("\n"), []byte("\ndata: ")))
-			words.WriteString("\n\n")
-		case time.Since(quiet) > 10*time.Second:
-			words.WriteString(": nothing\n\n")
 		}
-		if words.Len() > 0 {
+		if rows.Len() > 0 || time.Since(quiet) > liveSilence {
 			quiet = time.Now()
-			if _, err := words.WriteTo(w); err != nil {
+			if err := stream.send(eventData(rows.String())); err != nil {
 				return nil // the reader is gone
-			}
-			if err := http.NewResponseController(w).Flush(); err != nil {
-				return nil // as above
 			}
 		}
 		select {

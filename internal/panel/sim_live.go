@@ -7,13 +7,9 @@ import (
 	"hash/maphash"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/a-h/templ"
-
-	"github.com/openkenar/openkenar/internal/api"
-	"github.com/openkenar/openkenar/internal/status"
 )
 
 const (
@@ -36,20 +32,15 @@ type part struct {
 // of the page whose content is another than before. Its cursor is the version
 // of the wire.
 func (s *sim) live(w http.ResponseWriter, r *http.Request) error {
-	select {
-	case s.p.readers <- struct{}{}:
-		defer func() { <-s.p.readers }()
-	default:
-		return status.Later(liveTurn, "too many look on already; try again in a while")
-	}
-	// A page stays open longer than a request may take to be read.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
-		return err
-	}
 	app := s.chosen(r)
 	if _, err := s.p.o.Access.App(r.Context(), app); err != nil {
 		return err
 	}
+	stream, leave, err := s.p.openStream(w)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	s.wire.open()
 	after := r.Header.Get("Last-Event-ID")
 	if after == "" {
@@ -59,9 +50,6 @@ func (s *sim) live(w http.ResponseWriter, r *http.Request) error {
 	if _, now, _ := s.wire.since(0); err != nil || version > now {
 		version = 0 // of an earlier process
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // of reverse proxies
-	w = api.Patient(w)
 	look, pace, turn := time.NewTicker(liveLook), time.NewTicker(livePace), time.NewTimer(liveTurn)
 	defer turn.Stop()
 	defer look.Stop()
@@ -89,11 +77,8 @@ func (s *sim) live(w http.ResponseWriter, r *http.Request) error {
 		}
 		if html != "" || quiet == liveSign {
 			version, quiet = now, 0
-			if _, err := fmt.Fprintf(w, "id: %d\n%s\n\n", now, eventData(html)); err != nil {
+			if err := stream.send(fmt.Sprintf("id: %d\n%s", now, eventData(html))); err != nil {
 				return nil // the reader is gone
-			}
-			if err := http.NewResponseController(w).Flush(); err != nil {
-				return nil
 			}
 		}
 		select {
@@ -114,16 +99,6 @@ func (s *sim) live(w http.ResponseWriter, r *http.Request) error {
 			return nil
 		}
 	}
-}
-
-// eventData is a text as the data of a server-sent event; a comment where there
-// is none.
-func eventData(text string) string {
-	if text == "" {
-		return ": nothing new"
-	}
-	// A carriage return ends a line too; written out, it stays what it is.
-	return "data: " + strings.NewReplacer("\n", "\ndata: ", "\r", "&#13;").Replace(text)
 }
 
 // later is the context of a page that is made again: only its time has passed.
