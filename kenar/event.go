@@ -1,0 +1,266 @@
+package kenar
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// EventType is what a webhook tells of. A platform may add types; an app leaves
+// alone those that it does not know.
+type EventType string
+
+// The types of webhooks.
+const (
+	EventNewMessage           EventType = "NEW_MESSAGE"
+	EventNewChatbotMessage    EventType = "NEW_CHATBOT_MESSAGE"
+	EventUserAccessRevocation EventType = "USER_ACCESS_REVOCATION"
+	EventPostUpdate           EventType = "POST_UPDATE"
+	EventPaymentTransaction   EventType = "PAYMENT_TRANSACTION"
+)
+
+// Event is the body of a webhook: the field of its type, and the metadata of
+// the subscription that it comes from, nil where that has none.
+type Event struct {
+	Type                 EventType             `json:"type"`
+	Metadata             json.RawMessage       `json:"metadata,omitempty"`
+	NewMessage           *Message              `json:"new_message,omitempty"`
+	NewChatbotMessage    *Message              `json:"new_chatbot_message,omitempty"`
+	UserAccessRevocation *UserAccessRevocation `json:"user_access_revocation,omitempty"`
+	PostUpdate           *PostUpdate           `json:"post_update,omitempty"`
+	Transaction          *Transaction          `json:"transaction,omitempty"`
+}
+
+// ConversationType tells a conversation on a post from one with a chatbot.
+type ConversationType string
+
+// The types of conversations.
+const (
+	ConversationOnPost  ConversationType = "POST"
+	ConversationWithBot ConversationType = "BOT"
+)
+
+// Conversation says where a message was sent.
+type Conversation struct {
+	ID        string           `json:"id"`
+	Type      ConversationType `json:"type"`
+	PostToken string           `json:"post_token,omitempty"` // of a conversation on a post
+}
+
+// SenderType tells a person from an app.
+type SenderType string
+
+// The types of senders.
+const (
+	SenderHuman SenderType = "HUMAN"
+	SenderBot   SenderType = "BOT"
+)
+
+// Side is a side of a conversation on a post.
+type Side string
+
+// The sides.
+const (
+	SideBuyer  Side = "BUYER"
+	SideSeller Side = "SELLER"
+)
+
+// Sender is who wrote a message.
+type Sender struct {
+	Type SenderType `json:"type"`
+	Side Side       `json:"side,omitempty"` // of a conversation on a post
+}
+
+// MessageType is what a message carries.
+type MessageType string
+
+// The types of messages.
+const (
+	MessageText     MessageType = "TEXT"
+	MessageImage    MessageType = "IMAGE"
+	MessageFile     MessageType = "FILE"
+	MessageVoice    MessageType = "VOICE"
+	MessageLocation MessageType = "LOCATION"
+	MessageVideo    MessageType = "VIDEO"
+	MessageContact  MessageType = "CONTACT"
+)
+
+// Message is a chat message: the field of its type, and nothing else.
+type Message struct {
+	ID           string        `json:"id"`
+	Conversation Conversation  `json:"conversation"`
+	Sender       Sender        `json:"sender"`
+	Type         MessageType   `json:"type"`
+	SentAt       Time          `json:"sent_at"`
+	Text         string        `json:"text,omitempty"`
+	Image        *ImageData    `json:"image_data,omitempty"`
+	File         *FileData     `json:"file_data,omitempty"`
+	Voice        *VoiceData    `json:"voice_data,omitempty"`
+	Location     *LocationData `json:"location_data,omitempty"`
+	Video        *VideoData    `json:"video_data,omitempty"`
+	Contact      *ContactData  `json:"contact_data,omitempty"`
+}
+
+// What messages that are not text carry.
+type (
+	// ImageData is a picture.
+	ImageData struct {
+		Link      string `json:"link"`
+		SizeBytes Int    `json:"size_bytes"`
+		HeightPx  Int    `json:"height_px"`
+		WidthPx   Int    `json:"width_px"`
+	}
+	// FileData is a document.
+	FileData struct {
+		Link      string `json:"link"`
+		Name      string `json:"name"`
+		SizeBytes Int    `json:"size_bytes"`
+	}
+	// VoiceData is a recording.
+	VoiceData struct {
+		Link      string `json:"link"`
+		SizeBytes Int    `json:"size_bytes"`
+	}
+	// VideoData is a film.
+	VideoData struct {
+		Link          string `json:"link"`
+		ThumbnailLink string `json:"thumbnail_link,omitempty"`
+		SizeBytes     Int    `json:"size_bytes"`
+	}
+	// LocationData is a place on the earth, in degrees.
+	LocationData struct {
+		Latitude  float64 `json:"latitude"`
+		Longitude float64 `json:"longitude"`
+	}
+	// ContactData is an entry of an address book.
+	ContactData struct {
+		Name  string `json:"name,omitempty"`
+		Phone string `json:"phone"`
+	}
+)
+
+// UserAccessRevocation tells that a user took the app's access away. Tokens and
+// subscriptions of that user are dead by then.
+type UserAccessRevocation struct {
+	UserID string `json:"user_id"` // the app's own id of the user
+}
+
+// PostUpdateType is what became of a post.
+type PostUpdateType string
+
+// The types of updates.
+const (
+	PostPublished PostUpdateType = "PUBLISH" // or changed while published
+	PostOngoing   PostUpdateType = "ONGOING" // changed before it is published
+	PostRetired   PostUpdateType = "RETIRE"
+	PostArchived  PostUpdateType = "ARCHIVE"
+)
+
+// PostUpdate tells of a post's change.
+type PostUpdate struct {
+	Type PostUpdateType `json:"type"`
+	Post Post           `json:"post"` // the token alone of RETIRE and ARCHIVE
+}
+
+// PostState is where a post stands.
+type PostState string
+
+// The states of posts.
+const (
+	StatePublished  PostState = "PUBLISHED"
+	StateReviewReq  PostState = "REVIEW_REQ"
+	StatePaymentReq PostState = "PAYMENT_REQ"
+	StateRetired    PostState = "RETIRED"
+)
+
+// Post is a classified ad.
+type Post struct {
+	Token            string          `json:"token"`
+	Category         string          `json:"category,omitempty"`
+	City             string          `json:"city,omitempty"`
+	District         string          `json:"district,omitempty"`
+	State            PostState       `json:"state,omitempty"`
+	ChatEnabled      bool            `json:"chat_enabled,omitempty"`
+	PhoneHidden      bool            `json:"is_phone_hidden,omitempty"`
+	ChatAssistant    bool            `json:"supplier_chat_assistant_enabled,omitempty"`
+	FirstPublishedAt *time.Time      `json:"first_published_at,omitempty"` // nil: never yet
+	Data             json.RawMessage `json:"data,omitempty"`               // an object, by category
+}
+
+// TransactionState is where a payment stands.
+type TransactionState string
+
+// The states of transactions.
+const (
+	TransactionPending   TransactionState = "TRANSACTION_STATE_PENDING"
+	TransactionCompleted TransactionState = "TRANSACTION_STATE_COMPLETED"
+	TransactionFailed    TransactionState = "TRANSACTION_STATE_FAILED"
+	TransactionRefunded  TransactionState = "TRANSACTION_STATE_REFUNDED"
+)
+
+// TransactionType is what is paid for.
+type TransactionType string
+
+// TransactionReorder is the one type there is.
+const TransactionReorder TransactionType = "TRANSACTION_TYPE_REORDER"
+
+// Transaction is a payment that concerns the app.
+type Transaction struct {
+	ID           string           `json:"id"`
+	CostRials    Int              `json:"cost_rials"`
+	ExtraDetails json.RawMessage  `json:"extra_details,omitempty"`
+	State        TransactionState `json:"state"`
+	Type         TransactionType  `json:"type"`
+}
+
+// Time is a moment as either side of the wire writes it: microseconds since the
+// epoch in webhooks, RFC 3339 in answers.
+type Time struct{ time.Time }
+
+// UnmarshalJSON reads both forms; null is the zero time.
+func (t *Time) UnmarshalJSON(b []byte) error {
+	switch {
+	case string(b) == "null":
+		*t = Time{}
+		return nil
+	case len(b) > 0 && b[0] == '"':
+		return t.Time.UnmarshalJSON(b)
+	}
+	micros, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil {
+		return fmt.Errorf("kenar: time %s: want RFC 3339 or microseconds since the epoch", b)
+	}
+	t.Time = time.UnixMicro(micros).UTC()
+	return nil
+}
+
+// MarshalJSON writes microseconds since the epoch, as webhooks do.
+func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
+	return strconv.AppendInt(nil, t.UnixMicro(), 10), nil
+}
+
+// Int is a number as either side of the wire writes it: a number in webhooks, a
+// string in answers.
+type Int int64
+
+// UnmarshalJSON reads both forms; null is 0.
+func (i *Int) UnmarshalJSON(b []byte) error {
+	text := string(b)
+	if text == "null" {
+		*i = 0
+		return nil
+	}
+	if len(b) > 1 && b[0] == '"' {
+		text = string(b[1 : len(b)-1])
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("kenar: %s is not a whole number", b)
+	}
+	*i = Int(n)
+	return nil
+}
