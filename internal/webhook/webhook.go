@@ -10,7 +10,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -132,46 +131,6 @@ func NewClient(o Options) *Client {
 		userAgent: "OpenKenar/" + cmp.Or(o.Version, "dev"),
 		tap:       cmp.Or(o.Tap, NewTap(false)),
 		faults:    o.Faults,
-	}
-}
-
-// newTransport keeps plain and TLS targets apart, because the guard judges an
-// address by how it is called.
-func newTransport(guard *Guard, bind []netip.Addr) http.RoundTripper {
-	base := func(plain bool) *http.Transport {
-		dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: guard.control(plain)}
-		dial := dialer.DialContext
-		if len(bind) > 0 {
-			dial = newEgress(dialer, bind).dial
-		}
-		return &http.Transport{
-			DialContext:            dial,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-			TLSHandshakeTimeout:    5 * time.Second,
-			ForceAttemptHTTP2:      true,
-			DisableCompression:     true,
-			MaxIdleConns:           4096,
-			MaxIdleConnsPerHost:    128,
-			IdleConnTimeout:        60 * time.Second,
-			MaxResponseHeaderBytes: maxHeader,
-		}
-	}
-	return schemes{"http": base(true), "https": base(false)}
-}
-
-type schemes map[string]*http.Transport
-
-func (s schemes) RoundTrip(r *http.Request) (*http.Response, error) {
-	t, ok := s[r.URL.Scheme]
-	if !ok {
-		return nil, errors.New("unsupported scheme " + r.URL.Scheme)
-	}
-	return t.RoundTrip(r)
-}
-
-func (s schemes) CloseIdleConnections() {
-	for _, t := range s {
-		t.CloseIdleConnections()
 	}
 }
 
