@@ -25,6 +25,7 @@ type listenFlags struct {
 	AllowTargets     []netip.Prefix `config:"" help:"Ranges that apps' URLs may point to although they are not public." placeholder:"CIDR"`
 	EgressBind       []netip.Addr   `config:"" help:"Local addresses that connections to apps come from, in turn, each to targets of its family. Default: the system's choice." placeholder:"ADDR"`
 	EgressPublished  []netip.Prefix `config:"" help:"Ranges that apps see our connections come from, published at /.well-known/openkenar/egress.json. Default: those of --egress-bind." placeholder:"CIDR"`
+	TrustedProxies   []netip.Prefix `config:"" help:"Ranges of reverse proxies whose X-Forwarded-For says where a request comes from. Default: none is believed." placeholder:"CIDR"`
 	PublicURL        string         `config:"" name:"public-url" help:"Where browsers and apps reach the platform. Default: the address it listens on." placeholder:"URL"`
 	Retention        time.Duration  `config:"" default:"720h" help:"How long an event and its deliveries are kept once they are finished; 0 keeps everything." placeholder:"DURATION"`
 	Database         databaseURL    `config:"" help:"URL of the PostgreSQL database that holds the ledger, made by openkenar migrate. Best set as OPENKENAR_DATABASE, or with its password in ~/.pgpass. Default: the ledger is in the data directory." placeholder:"URL"`
@@ -35,7 +36,7 @@ func (f listenFlags) options(c *call, data string) server.Options {
 	return server.Options{
 		Listen: f.Listen, OperationsListen: f.OperationsListen, Data: data, Database: string(f.Database), PublicURL: f.PublicURL,
 		AllowTargets: f.AllowTargets, HostKeyFile: f.HostKeyFile, EgressBind: f.EgressBind, EgressPublished: f.EgressPublished,
-		Retention: f.Retention, HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version,
+		TrustedProxies: f.TrustedProxies, Retention: f.Retention, HostKeys: hostKeys(c, f.HostKeyFile), MasterKey: c.env[envMasterKey], Version: Version,
 	}
 }
 

@@ -73,7 +73,8 @@ type Options struct {
 	// EgressPublished what apps see of them, default the same.
 	EgressBind      []netip.Addr
 	EgressPublished []netip.Prefix
-	Retention       time.Duration // how long what is finished is kept; 0: for ever
+	TrustedProxies  []netip.Prefix // whose X-Forwarded-For says where a request comes from
+	Retention       time.Duration  // how long what is finished is kept; 0: for ever
 	Version         string
 	Dev             *DevOptions // dev mode when not nil
 	Log             *slog.Logger
@@ -462,7 +463,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 		s.quotas.Start(ctx)
 		s.onStop("quotas", func(context.Context) error { s.quotas.Stop(); return nil })
 	}
-	s.serve("listener", s.listener, s.handler)
+	s.serve("listener", s.listener, forwarded(s.o.TrustedProxies, s.handler))
 	s.onStop("feed", func(context.Context) error { s.chat.Feed().Close(); return nil }) // who waits for it holds the listener
 	s.onStop("panel", func(context.Context) error { s.panel.Close(); return nil })
 	if s.o.Dev == nil {
