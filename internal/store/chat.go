@@ -151,6 +151,7 @@ func (tx *Tx) InsertMessages(list []chat.Stored) (inserted []bool, err error) {
 	for i, m := range list {
 		if inserted[i] {
 			tx.participate(m.User, m.Conversation)
+			tx.messages++
 		}
 	}
 	return inserted, nil
@@ -208,22 +209,16 @@ func (tx *Tx) EraseMessage(id string, now time.Time) (event int64, ok bool, err 
 // Messages implements chat.Store.
 func (s *Store) Messages(ctx context.Context, conversation string, after int64, limit int) ([]chat.Stored, error) {
 	if after >= 0 {
-		return rows(ctx, &s.reading, scanMessage,
-			`SELECT `+messageColumns+messageTables+`WHERE m.conversation = $1 AND m.event_id > $2 AND m.erased_at = 0
-			ORDER BY m.event_id LIMIT $3`, conversation, after, limit)
+		return s.messagesOf(ctx, conversation, after, ``, ascending, limit)
 	}
-	newest, err := rows(ctx, &s.reading, scanMessage,
-		`SELECT `+messageColumns+messageTables+`WHERE m.conversation = $1 AND m.erased_at = 0
-		ORDER BY m.event_id DESC LIMIT $2`, conversation, limit)
+	newest, err := s.messagesOf(ctx, conversation, after, ``, descending, limit)
 	slices.Reverse(newest)
 	return newest, err
 }
 
 // Texts implements chat.Store.
 func (s *Store) Texts(ctx context.Context, conversation string, limit int) ([]chat.Stored, error) {
-	newest, err := rows(ctx, &s.reading, scanMessage,
-		`SELECT `+messageColumns+messageTables+`WHERE m.conversation = $1 AND m.erased_at = 0 AND m.type = 'TEXT'
-		ORDER BY m.event_id DESC LIMIT $2`, conversation, limit)
+	newest, err := s.messagesOf(ctx, conversation, -1, ` AND m.type = 'TEXT'`, descending, limit)
 	slices.Reverse(newest)
 	return newest, err
 }

@@ -40,6 +40,8 @@ type dialect struct {
 	// parameter is the nth parameter of a statement with very many, of a type
 	// where the statement does not tell it.
 	parameter func(n int, typ string) string
+	// messagesIn joins the messages m of a conversation.
+	messagesIn func(conversation string) string
 	// claim makes a connection fit for a writer.
 	claim func(ctx context.Context, c *sql.Conn) error
 	// session names the session of a connection, and evict ends one that may

@@ -125,11 +125,15 @@ func (tx *Tx) PutTransaction(t market.Transaction, event int64, now time.Time) e
 
 // EraseStep implements market.Tx.
 func (tx *Tx) EraseStep(user string, now time.Time) (events []int64, done bool, err error) {
+	if err := tx.listAll(); err != nil {
+		return nil, false, err
+	}
+	in := tx.store.dialect.messagesIn
 	// What the user wrote, and the private conversations with bots whole.
 	for _, q := range []string{
-		`SELECT m.event_id FROM participants p JOIN messages m ON m.conversation = p.conversation
+		`SELECT m.event_id FROM participants p JOIN ` + in("p.conversation") + `
 			WHERE p.user_id = $1 AND m.user_id = $1 AND m.erased_at = 0 LIMIT $2`,
-		`SELECT m.event_id FROM conversations c JOIN messages m ON m.conversation = c.id
+		`SELECT m.event_id FROM conversations c JOIN ` + in("c.id") + `
 			WHERE c.user_id = $1 AND c.type = 'BOT' AND m.erased_at = 0 LIMIT $2`,
 	} {
 		if events, err = rows(tx.ctx, tx, scanID, q, user, eraseBatch); err != nil {
@@ -227,12 +231,17 @@ func (tx *Tx) eraseEvent(id int64, now time.Time) error {
 // eraseMessage erases a message and its event; an empty hash and no payload
 // stay, so that the same id cannot come back.
 func (tx *Tx) eraseMessage(event int64, now time.Time) error {
-	var media string
-	if _, err := row(tx.ctx, tx, `UPDATE messages SET payload = NULL, buttons = NULL, hash = $3, erased_at = $2 WHERE event_id = $1 RETURNING media`,
-		[]any{event, micros(now), []byte{}}, &media); err != nil {
+	var media, conversation string
+	if _, err := row(tx.ctx, tx, `UPDATE messages SET payload = NULL, buttons = NULL, hash = $3, erased_at = $2 WHERE event_id = $1
+		RETURNING media, conversation`, []any{event, micros(now), []byte{}}, &media, &conversation); err != nil {
 		return err
 	}
 	tx.writes++
+	if tx.store.dialect.exclusive {
+		if err := tx.run(`DELETE FROM listed_messages WHERE conversation = $1 AND event_id = $2`, conversation, event); err != nil {
+			return err
+		}
+	}
 	if media != "" {
 		if err := tx.letMediaGo(media); err != nil {
 			return err

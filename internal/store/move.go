@@ -34,6 +34,8 @@ var leftOut = map[string]string{
 	"slots":            "of those that live now",
 	"changes":          "for those that live now",
 	"commits":          "what became of transactions of those that live now",
+	"listed_messages":  "made anew from the messages",
+	"listed_to":        "says what of that is done",
 }
 
 // seeded is the table in which migrations put rows: of those an empty ledger

@@ -54,8 +54,9 @@ var postgres = dialect{
 	columns: `SELECT a.attname, format_type(a.atttypid, NULL), coalesce(array_position(CAST(i.indkey AS int2[]), a.attnum) + 1, 0)
 		FROM pg_attribute a LEFT JOIN pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
 		WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`,
-	snapshot:  "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-	unhurried: []string{"SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0"},
+	messagesIn: func(conversation string) string { return "messages m ON m.conversation = " + conversation },
+	snapshot:   "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+	unhurried:  []string{"SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0"},
 	lockTables: func(names []string) []string {
 		return []string{"LOCK TABLE " + strings.Join(names, ", ")}
 	},

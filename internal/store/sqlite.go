@@ -47,8 +47,11 @@ var sqlite = dialect{
 		}
 		return "the ledger cannot be written"
 	},
-	empty:    func(error) bool { return false },
-	columns:  `SELECT name, type, pk FROM pragma_table_info($1)`,
+	empty:   func(error) bool { return false },
+	columns: `SELECT name, type, pk FROM pragma_table_info($1)`,
+	messagesIn: func(conversation string) string {
+		return "listed_messages l ON l.conversation = " + conversation + " JOIN messages m ON m.event_id = l.event_id"
+	},
 	snapshot: "BEGIN",
 	// The lock on the data directory does.
 	lockTables: func([]string) []string { return nil },

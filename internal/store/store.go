@@ -67,6 +67,7 @@ type Store struct {
 	bulks    map[bulkSize]*written
 	gathered map[*bulkKind][]any // by the last transaction; empty, but for its memory
 	commits  uint64              // on its connection
+	unlisted int                 // messages, about; where they are listed
 	session  int64               // of its connection, and of the one before while there is none
 	unmarked int64               // marks below this are gone
 	known    known
@@ -132,7 +133,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		return nil, fmt.Errorf("open %s: %w", s.name, err)
 	}
 	s.writer.Go(func() { s.run(context.WithoutCancel(ctx)) })
-	return s, nil
+	return s, s.resumeListing(ctx)
 }
 
 func (s *Store) openReaders(ctx context.Context) (err error) {

@@ -193,7 +193,13 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		}
 		return s.abandon(ctx, group, tx.failure(w.err))
 	}
-	mark, err := tx.finish()
+	if s.unlisted >= maxUnlisted {
+		err = tx.listAll()
+	}
+	var mark int64
+	if err == nil {
+		mark, err = tx.finish()
+	}
 	if err == nil && s.connection() == failed {
 		err = errors.New("a statement failed, and its write did not say so")
 	}
@@ -218,6 +224,9 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 	}
 	if mark != 0 {
 		s.marked = mark
+	}
+	if s.unlisted += tx.messages; tx.listed {
+		s.unlisted = 0
 	}
 	// What is pending now can be seen since the commit, or since its outcome is
 	// known: a look meanwhile may have gone past it.
@@ -477,6 +486,8 @@ type Tx struct {
 	broken    error               // of the first statement that failed
 	gathered  map[*bulkKind][]any // rows to be written, one value after another
 	published []published
+	messages  int  // new ones
+	listed    bool // it has listed messages
 
 	// Where several nodes write:
 	others  int              // that live

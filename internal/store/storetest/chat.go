@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -17,6 +18,7 @@ var chatTests = tests{
 	"a user has one conversation with an app's bot":              botConversation,
 	"of 20 messages with one id the first is stored":             duplicateMessages,
 	"messages are listed ascending, the newest without a cursor": messagePages,
+	"a conversation is read whole beside very many messages":     longConversations,
 }
 
 // conversation reads the conversation c, inside a transaction and outside.
@@ -150,6 +152,97 @@ func manyMessages(t *testing.T, open opener) {
 	list, err := l.Messages(t.Context(), "c", 0, 1000)
 	ok(t, err)
 	same(t, "in the ledger", len(list), n-10)
+}
+
+// longConversations: whoever reads a conversation while messages come finds all
+// up to one moment, page by page and from its end; an erasure finds the rest.
+func longConversations(t *testing.T, open opener) {
+	l := newLedger(t, open)
+	const (
+		n             = 6000 // of which the ledger keeps some apart
+		atATime       = 100
+		conversations = 3
+	)
+	var said atomic.Int64 // messages of each conversation
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		for i := 0; i < n; i += atATime {
+			l.write(func(tx *store.Tx) error {
+				var list []chat.Stored
+				for j := i; j < i+atATime; j++ {
+					for c := range conversations {
+						m := message(strconv.Itoa(j)+" of "+strconv.Itoa(c), "c"+strconv.Itoa(c), "user")
+						m.Event, m.SentAt, m.Hash, m.Payload = tx.NextID(), base, []byte{1}, []byte(`{}`)
+						list = append(list, m)
+					}
+				}
+				_, err := tx.InsertMessages(list)
+				return err
+			})
+			said.Store(int64(i + atATime))
+		}
+	}()
+	whole := func(list []chat.Stored, first int) bool {
+		for i, m := range list {
+			if m.ID != strconv.Itoa(first+i)+" of 1" {
+				t.Errorf("message %d is %q", first+i, m.ID)
+				return false
+			}
+		}
+		return true
+	}
+	for done := false; !done; {
+		select {
+		case <-written:
+			done = true
+		default:
+		}
+		least, found, after := int(said.Load()), 0, int64(0)
+		for {
+			page, err := l.Messages(t.Context(), "c1", after, 700)
+			ok(t, err)
+			if !whole(page, found) {
+				return
+			}
+			if found += len(page); len(page) < 700 {
+				break
+			}
+			after = page[len(page)-1].Event
+		}
+		newest, err := l.Messages(t.Context(), "c1", -1, 5)
+		ok(t, err)
+		if found < least || len(newest) > 0 && !whole(newest, number(t, newest[0].ID)) {
+			t.Fatalf("%d messages were there, %d are found; the newest are %+v", least, found, newest)
+		}
+	}
+	same(t, "messages in all", int(said.Load()), n)
+	for _, id := range []string{"0 of 1", "5999 of 1"} {
+		l.eraseMessage(id)
+	}
+	left, err := l.Messages(t.Context(), "c1", 0, n)
+	ok(t, err)
+	same(t, "left", len(left), n-2)
+	whole(left, 1)
+	for done := false; !done; {
+		l.write(func(tx *store.Tx) (err error) {
+			_, done, err = tx.EraseStep("user", base)
+			return err
+		})
+	}
+	for c := range conversations {
+		left, err := l.Messages(t.Context(), "c"+strconv.Itoa(c), 0, 1)
+		ok(t, err)
+		same(t, "left of an erased user", len(left), 0)
+	}
+}
+
+// number is the first word of an id, as a number.
+func number(t *testing.T, id string) int {
+	first, _, _ := strings.Cut(id, " ")
+	n, err := strconv.Atoi(first)
+	ok(t, err)
+	return n
 }
 
 func messagePages(t *testing.T, open opener) {
