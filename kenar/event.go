@@ -2,8 +2,11 @@ package kenar
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -21,7 +24,12 @@ const (
 )
 
 // Event is the body of a webhook: the field of its type, and the metadata of
-// the subscription that it comes from, nil where that has none.
+// the subscription that it comes from, nil where that has none. Read the
+// metadata with Decode.
+//
+// What a platform adds in time is left alone: fields that are not here, values
+// of types and states that are not listed below, and types of events, of which
+// only Type and Metadata are read.
 type Event struct {
 	Type                 EventType             `json:"type"`
 	Metadata             json.RawMessage       `json:"metadata,omitempty"`
@@ -29,7 +37,106 @@ type Event struct {
 	NewChatbotMessage    *Message              `json:"new_chatbot_message,omitempty"`
 	UserAccessRevocation *UserAccessRevocation `json:"user_access_revocation,omitempty"`
 	PostUpdate           *PostUpdate           `json:"post_update,omitempty"`
-	Transaction          *Transaction          `json:"transaction,omitempty"`
+	Transaction          *Transaction          `json:"transaction,omitempty"` // also read from payment_transaction
+}
+
+// UnmarshalJSON reads the field of the event's type and no other: what stands
+// under the same name in a type that is not known here may be anything.
+func (e *Event) UnmarshalJSON(b []byte) error {
+	var in struct {
+		Type                 EventType       `json:"type"`
+		Metadata             json.RawMessage `json:"metadata"`
+		NewMessage           json.RawMessage `json:"new_message"`
+		NewChatbotMessage    json.RawMessage `json:"new_chatbot_message"`
+		UserAccessRevocation json.RawMessage `json:"user_access_revocation"`
+		PostUpdate           json.RawMessage `json:"post_update"`
+		Transaction          json.RawMessage `json:"transaction"`
+		PaymentTransaction   json.RawMessage `json:"payment_transaction"`
+	}
+	if err := json.Unmarshal(b, &in); err != nil {
+		return err
+	}
+	*e = Event{Type: in.Type}
+	if !absent(in.Metadata) {
+		e.Metadata = in.Metadata
+	}
+	switch in.Type {
+	case EventNewMessage:
+		return readPayload("new_message", in.NewMessage, &e.NewMessage)
+	case EventNewChatbotMessage:
+		return readPayload("new_chatbot_message", in.NewChatbotMessage, &e.NewChatbotMessage)
+	case EventUserAccessRevocation:
+		return readPayload("user_access_revocation", in.UserAccessRevocation, &e.UserAccessRevocation)
+	case EventPostUpdate:
+		return readPayload("post_update", in.PostUpdate, &e.PostUpdate)
+	case EventPaymentTransaction:
+		if absent(in.Transaction) {
+			in.Transaction = in.PaymentTransaction
+		}
+		return readPayload("transaction", in.Transaction, &e.Transaction)
+	}
+	return nil
+}
+
+func absent(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
+
+func readPayload[T any](field string, raw json.RawMessage, into **T) error {
+	if absent(raw) {
+		return nil
+	}
+	*into = new(T)
+	err := json.Unmarshal(raw, *into)
+	if kind, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		kind.Field = strings.TrimSuffix(field+"."+kind.Field, ".")
+	}
+	return err
+}
+
+// check refuses an event that lacks what its type promises.
+func (e *Event) check() error {
+	field, missing := "", false
+	switch e.Type {
+	case "":
+		field, missing = "type", true
+	case EventNewMessage:
+		field, missing = "new_message", e.NewMessage == nil
+	case EventNewChatbotMessage:
+		field, missing = "new_chatbot_message", e.NewChatbotMessage == nil
+	case EventUserAccessRevocation:
+		field, missing = "user_access_revocation", e.UserAccessRevocation == nil
+	case EventPostUpdate:
+		field, missing = "post_update", e.PostUpdate == nil
+	case EventPaymentTransaction:
+		field, missing = "transaction", e.Transaction == nil
+	}
+	if missing {
+		return fmt.Errorf("%s: missing or null", field)
+	}
+	return nil
+}
+
+// IsTest says whether the platform made the event up, for somebody who wants to
+// see that the app can be reached: its conversation, message and user do not
+// exist, so there is nobody to answer.
+func (e *Event) IsTest() bool {
+	mark, err := Decode[struct {
+		Test bool `json:"openkenar_test"`
+	}](e.Metadata)
+	return err == nil && mark.Test
+}
+
+// Decode reads what an app once gave to the platform and gets back: the
+// metadata of an event, the extra data of a button. Where there is none it is
+// the zero T. The error says which field is not as T wants it.
+func Decode[T any](object json.RawMessage) (T, error) {
+	var into T
+	if absent(object) {
+		return into, nil
+	}
+	if err := json.Unmarshal(object, &into); err != nil {
+		return into, fmt.Errorf("kenar: decode %T: %w", into, err)
+	}
+	return into, nil
 }
 
 // ConversationType tells a conversation on a post from one with a chatbot.
@@ -218,20 +325,20 @@ type Transaction struct {
 // epoch in webhooks, RFC 3339 in answers.
 type Time struct{ time.Time }
 
-// UnmarshalJSON reads both forms; null is the zero time.
+// UnmarshalJSON reads both forms, and microseconds in quotes; null is the zero
+// time.
 func (t *Time) UnmarshalJSON(b []byte) error {
-	switch {
-	case string(b) == "null":
+	if string(b) == "null" {
 		*t = Time{}
 		return nil
-	case len(b) > 0 && b[0] == '"':
-		return t.Time.UnmarshalJSON(b)
 	}
-	micros, err := strconv.ParseInt(string(b), 10, 64)
-	if err != nil {
-		return fmt.Errorf("kenar: time %s: want RFC 3339 or microseconds since the epoch", b)
+	if micros, err := parseInt(b); err == nil {
+		t.Time = time.UnixMicro(micros).UTC()
+		return nil
 	}
-	t.Time = time.UnixMicro(micros).UTC()
+	if err := t.Time.UnmarshalJSON(b); err != nil {
+		return &json.UnmarshalTypeError{Value: "value " + clip(b), Type: reflect.TypeFor[Time]()}
+	}
 	return nil
 }
 
@@ -249,18 +356,31 @@ type Int int64
 
 // UnmarshalJSON reads both forms; null is 0.
 func (i *Int) UnmarshalJSON(b []byte) error {
-	text := string(b)
-	if text == "null" {
+	if string(b) == "null" {
 		*i = 0
 		return nil
 	}
-	if len(b) > 1 && b[0] == '"' {
-		text = string(b[1 : len(b)-1])
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
+	n, err := parseInt(b)
 	if err != nil {
-		return fmt.Errorf("kenar: %s is not a whole number", b)
+		return &json.UnmarshalTypeError{Value: "value " + clip(b), Type: reflect.TypeFor[Int]()}
 	}
 	*i = Int(n)
 	return nil
+}
+
+// parseInt reads a whole number, in quotes or not.
+func parseInt(b []byte) (int64, error) {
+	if len(b) > 1 && b[0] == '"' {
+		b = b[1 : len(b)-1]
+	}
+	return strconv.ParseInt(string(b), 10, 64)
+}
+
+// clip keeps a stranger's value short in a message.
+func clip(b []byte) string {
+	const most = 40
+	if len(b) <= most {
+		return string(b)
+	}
+	return strings.ToValidUTF8(string(b[:most]), "") + "…"
 }
