@@ -20,7 +20,7 @@ const (
 	maxItems      = 10       // buttons of a notification
 	maxActionData = 16 << 10 // bytes of JSON
 	maxDepth      = 5000     // of objects and lists in the data of an action
-	maxID         = 64       // bytes of an identifier
+	longestID     = 64       // bytes of an identifier
 	maxMessage    = 4096     // characters of a message
 )
 
@@ -337,8 +337,8 @@ func checkID(field, id string) error {
 		problem = errors.New("must not be empty")
 	case id == "." || id == ".." || id == "/":
 		problem = fmt.Errorf("%q cannot stand in a path", id)
-	case len(id) > maxID:
-		problem = fmt.Errorf("%d bytes, want at most %d", len(id), maxID)
+	case len(id) > longestID:
+		problem = fmt.Errorf("%d bytes, want at most %d", len(id), longestID)
 	case strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
 		problem = errors.New("holds what is not a printable ASCII character")
 	}

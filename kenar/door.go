@@ -21,11 +21,11 @@ import (
 const (
 	// defaultMaxBody is how much a platform of OpenKenar sends at most.
 	defaultMaxBody = 1 << 20
-	// defaultTimeout leaves the platform, which waits 10 seconds, two for the
+	// receiveTimeout leaves the platform, which waits 10 seconds, two for the
 	// way there and back.
-	defaultTimeout = 8 * time.Second
-	// defaultCallTimeout is the same where it waits 5 seconds.
-	defaultCallTimeout = 4 * time.Second
+	receiveTimeout = 8 * time.Second
+	// answerTimeout is the same where it waits 5 seconds.
+	answerTimeout = 4 * time.Second
 )
 
 // answerError is an answer that is not 200. The platform shows its message to
@@ -34,7 +34,7 @@ type answerError struct {
 	status     int
 	message    string
 	retryAfter time.Duration // 0: no such header
-	level      slog.Level    // of its line on the app's log
+	level      slog.Level    // of its line on the app's log; 0: Debug, for strangers can make many
 	cause      error         // for that log too; nil: there is no more to say
 }
 
@@ -155,8 +155,6 @@ func (d *door) read(ctx context.Context, w http.ResponseWriter, r *http.Request)
 		return nil, &answerError{status: http.StatusRequestTimeout, message: "body: not all of it came in time"}
 	case err != nil:
 		return nil, &answerError{status: http.StatusBadRequest, message: "body: it broke off"}
-	case !utf8.Valid(body):
-		return nil, &answerError{status: http.StatusBadRequest, message: "body: not UTF-8"}
 	}
 	// Past its end the server watches the connection, and a deadline there would
 	// end the callback's context.
@@ -169,7 +167,7 @@ func (d *door) refuse(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	answer := &answerError{status: http.StatusInternalServerError, message: "the app failed"}
 	level := slog.LevelError
 	if errors.As(err, &answer) {
-		level = answer.level
+		level = cmp.Or(answer.level, slog.LevelDebug)
 	}
 	d.log.LogAttrs(ctx, level, "kenar: a call was not taken",
 		slog.String("path", r.URL.Path), slog.String("webhook_id", r.Header.Get(headerID)), slog.String("from", r.RemoteAddr),
@@ -197,6 +195,9 @@ func calm(err *error) {
 
 // readObject reads a body, which is one JSON object.
 func readObject(body []byte, into any) error {
+	if !utf8.Valid(body) {
+		return malformed(errors.New("not UTF-8"))
+	}
 	if body = bytes.TrimLeft(body, " \t\r\n"); len(body) > 0 && body[0] != '{' {
 		return malformed(errors.New("not a JSON object"))
 	}

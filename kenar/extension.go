@@ -115,7 +115,7 @@ func newCallDoor(options string, c Callers, maxBody int64, timeout time.Duration
 	if len(c.Keys) == 0 {
 		return door{}, fmt.Errorf("kenar: %s.Callers.Keys: set the app's identification key; without it anybody could call", options)
 	}
-	return newDoor(c, maxBody, timeout, defaultCallTimeout, log)
+	return newDoor(c, maxBody, timeout, answerTimeout, log)
 }
 
 // ServeHTTP implements http.Handler.

@@ -122,7 +122,8 @@ func TestCalls(t *testing.T) {
 		},
 	}
 	good := says{page: "https://app.example/", answer: kenar.ActionAnswer{Text: "x"}}
-	bad := says{page: "https://user:hunter2@app.example/", answer: kenar.ActionAnswer{Action: new(kenar.OpenDirectLink("https://user:hunter2@app.example/"))}}
+	const private = "https://hunter2@app.example/"
+	bad := says{page: private, answer: kenar.ActionAnswer{Action: new(kenar.OpenDirectLink(private))}}
 	for name, handler := range handlers {
 		for _, test := range []struct {
 			name, body string
@@ -201,7 +202,7 @@ func TestCallsEndInTime(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			got := through(t, pipe(t, handler), strings.NewReader("{}"))
+			got := through(t, overPipe(t, handler), strings.NewReader("{}"))
 			if took := time.Since(start); got.status != http.StatusInternalServerError || took != 4*time.Second {
 				t.Errorf("%+v after %s", got, took)
 			}

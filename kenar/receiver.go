@@ -60,7 +60,8 @@ type ReceiverOptions struct {
 	Callers Callers
 	// Secrets are the app's signing secrets, as the platform shows them
 	// ("whsec_…"). When one is set, each webhook must be signed with one of
-	// them, as Standard Webhooks says; name two while they are being changed.
+	// them, as Standard Webhooks says; name two while they are being changed. A
+	// key keeps strangers out before their body is read, so set it too.
 	// Default: signatures are not looked at.
 	Secrets []string
 	// Tolerance is how far webhook-timestamp may be from this app's clock,
@@ -138,7 +139,7 @@ func NewReceiver(o ReceiverOptions) (*Receiver, error) {
 	if len(callbacks) == 0 && o.OnOther == nil {
 		return nil, errors.New("kenar: ReceiverOptions: no callback is set; set OnNewMessage or another")
 	}
-	d, err := newDoor(o.Callers, o.MaxBody, o.Timeout, defaultTimeout, o.Log)
+	d, err := newDoor(o.Callers, o.MaxBody, o.Timeout, receiveTimeout, o.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -496,9 +496,9 @@ func TestSignatures(t *testing.T) {
 }
 
 // pipe serves a handler over connections in memory, which keep a bubble's time.
-func pipe(t *testing.T, h http.Handler) *http.Transport {
+func overPipe(t *testing.T, h http.Handler) *http.Transport {
 	t.Helper()
-	l := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
+	l := &inMemory{conns: make(chan net.Conn), closed: make(chan struct{})}
 	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Minute, BaseContext: func(net.Listener) context.Context { return t.Context() }}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(l) })
@@ -511,13 +511,13 @@ func pipe(t *testing.T, h http.Handler) *http.Transport {
 	return transport
 }
 
-type pipes struct {
+type inMemory struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
 }
 
-func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (p *inMemory) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	ours, theirs := net.Pipe()
 	select {
 	case p.conns <- theirs:
@@ -527,7 +527,7 @@ func (p *pipes) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-func (p *pipes) Accept() (net.Conn, error) {
+func (p *inMemory) Accept() (net.Conn, error) {
 	select {
 	case c := <-p.conns:
 		return c, nil
@@ -536,12 +536,12 @@ func (p *pipes) Accept() (net.Conn, error) {
 	}
 }
 
-func (p *pipes) Close() error {
+func (p *inMemory) Close() error {
 	p.once.Do(func() { close(p.closed) })
 	return nil
 }
 
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{} }
+func (p *inMemory) Addr() net.Addr { return &net.TCPAddr{} }
 
 // through is authorized over a transport.
 func through(t *testing.T, transport http.RoundTripper, body io.Reader, header ...string) answer {
@@ -575,7 +575,7 @@ func TestSignatureWindow(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			o := keyed(accept)
 			o.Secrets, o.Tolerance = []string{secret}, test.tolerance
-			transport := pipe(t, receiver(t, o))
+			transport := overPipe(t, receiver(t, o))
 			got := through(t, transport, strings.NewReader(textMessage), sign(t, time.Now().Add(test.off), textMessage, secret)...)
 			if got.status != test.want {
 				t.Errorf("%+v: %+v", test, got)
@@ -618,6 +618,10 @@ func TestVerdicts(t *testing.T) {
 		if strings.Contains(got.body, "kenar_orders") || strings.Contains(got.body, "goroutine") {
 			t.Errorf("%s: the answer tells of the app's inside: %s", test.name, got.body)
 		}
+		post(t, url, strings.NewReader(textMessage), "Authorization", "a stranger's", "webhook-id", "none")
+		if strings.Contains(log.String(), "webhook_id=none") {
+			t.Errorf("%s: strangers can fill the log: %q", test.name, log.String())
+		}
 		if logged := strings.Contains(log.String(), "webhook_id=one"); logged != (test.want != 200) {
 			t.Errorf("%s: the log says %q", test.name, log.String())
 		}
@@ -658,7 +662,7 @@ func TestGoexit(t *testing.T) {
 	}
 }
 
-func TestRepeats(t *testing.T) {
+func TestRepeatedDeliveries(t *testing.T) {
 	t.Parallel()
 	postUpdate := `{"type":"POST_UPDATE","post_update":{"type":"PUBLISH","post":{"token":"p"}}}`
 	long := strings.Repeat("x", 5000)
@@ -922,7 +926,7 @@ func TestSlowSender(t *testing.T) {
 	}{{7 * time.Second, 200}, {9 * time.Second, 408}} {
 		synctest.Test(t, func(t *testing.T) {
 			in := new(inbox)
-			transport := pipe(t, receiver(t, keyed(in.take)))
+			transport := overPipe(t, receiver(t, keyed(in.take)))
 			r, w := io.Pipe()
 			var sending sync.WaitGroup
 			sending.Go(func() {
@@ -953,7 +957,7 @@ func TestSlowCallback(t *testing.T) {
 				return ctx.Err()
 			})
 			o.Timeout = test.timeout
-			transport := pipe(t, receiver(t, o))
+			transport := overPipe(t, receiver(t, o))
 			start := time.Now()
 			got := through(t, transport, strings.NewReader(textMessage))
 			if took := time.Since(start); got.status != http.StatusInternalServerError || took != test.ends {
@@ -969,7 +973,7 @@ func TestHangUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		runs, ended := 0, make(chan struct{})
-		transport := pipe(t, receiver(t, keyed(func(ctx context.Context, _ *kenar.Delivery) error {
+		transport := overPipe(t, receiver(t, keyed(func(ctx context.Context, _ *kenar.Delivery) error {
 			runs++
 			<-ctx.Done()
 			close(ended)
