@@ -37,7 +37,7 @@
 //
 // Deliveries of one conversation, post or transaction come one after another,
 // those of others at the same time. One that failed comes again after later
-// ones: when the order matters, look at SentAt.
+// ones: when the order matters, look at the SentAt of the messages.
 //
 // # Doing it once
 //

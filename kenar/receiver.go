@@ -84,7 +84,8 @@ type ReceiverOptions struct {
 	MaxBody int64
 	// Timeout is how long the reading of the body and the callback may take
 	// together: then the callback's context ends. Default 8 s, since a platform
-	// gives up after 10.
+	// gives up after 10. Middleware must not hide the http.ResponseWriter from
+	// http.ResponseController, or a slow body is not cut off.
 	Timeout time.Duration
 	// Log gets a line for each callback that fails (Error), that returns Reject
 	// or Later (Warn), and for each request that is refused (Debug). Default

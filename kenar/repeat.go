@@ -19,8 +19,8 @@ const (
 )
 
 // Repeats remembers which deliveries are done, so that each is done once: a
-// platform sends one again when it has not heard the answer. Methods may be
-// called at the same time. The ids are those of Delivery.RepeatKey, at most 128
+// platform sends one again when it has not heard the answer, and when somebody
+// there asks for that by hand. Methods may be called at the same time. The ids are those of Delivery.RepeatKey, at most 128
 // bytes.
 //
 // NewMemoryRepeats is enough for an app that is one process and may do a thing twice
