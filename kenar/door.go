@@ -76,32 +76,40 @@ type door struct {
 	maxBody int64
 	timeout time.Duration
 	log     *slog.Logger
+	// knock looks at the head, before the body is read; nil: any will do.
+	knock func(http.Header) error
 }
 
-func newDoor(c Callers, maxBody int64, timeout, standard time.Duration, log *slog.Logger) (door, error) {
-	checked, err := newCallers(c)
+// doorOptions are the options that the handlers share.
+type doorOptions struct {
+	callers Callers
+	maxBody int64
+	timeout time.Duration
+	log     *slog.Logger
+}
+
+func newDoor(o doorOptions) (door, error) {
+	checked, err := newCallers(o.callers)
 	if err != nil {
 		return door{}, err
 	}
-	if maxBody < 0 || timeout < 0 {
+	if o.maxBody < 0 || o.timeout < 0 {
 		return door{}, errors.New("kenar: MaxBody and Timeout: must not be negative; 0 is the default")
 	}
-	if log == nil {
+	if o.log == nil {
 		// An error of a callback must not vanish because nobody has set a log.
-		log = slog.Default()
+		o.log = slog.Default()
 	}
-	return door{
-		callers: checked, maxBody: cmp.Or(maxBody, defaultMaxBody), timeout: cmp.Or(timeout, standard), log: log,
-	}, nil
+	return door{callers: checked, maxBody: cmp.Or(o.maxBody, defaultMaxBody), timeout: o.timeout, log: o.log}, nil
 }
 
-// serve answers a request. knock looks at the head, before the body is read;
-// handle makes the answer, nil for an empty one. What it returns as an error and
-// is no answerError is the app's fault, and nobody's business.
-func (d *door) serve(w http.ResponseWriter, r *http.Request, knock func(http.Header) error, handle func(ctx context.Context, body []byte) (any, error)) {
+// serve answers a request. handle makes the answer, nil for an empty one. What
+// it returns as an error and is no answerError is the app's fault, and nobody
+// else's business.
+func (d *door) serve(w http.ResponseWriter, r *http.Request, handle func(ctx context.Context, body []byte) (any, error)) {
 	ctx, cancel := context.WithTimeout(r.Context(), d.timeout)
 	defer cancel()
-	answer, err := d.admit(ctx, w, r, knock, handle)
+	answer, err := d.admit(ctx, w, r, handle)
 	var encoded []byte
 	if err == nil && answer != nil {
 		encoded, err = encode(answer)
@@ -119,7 +127,7 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, knock func(http.Hea
 	_, _ = w.Write(encoded) //nolint:gosec // JSON, declared as such
 }
 
-func (d *door) admit(ctx context.Context, w http.ResponseWriter, r *http.Request, knock func(http.Header) error, handle func(ctx context.Context, body []byte) (any, error)) (any, error) {
+func (d *door) admit(ctx context.Context, w http.ResponseWriter, r *http.Request, handle func(ctx context.Context, body []byte) (any, error)) (any, error) {
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, &answerError{status: http.StatusMethodNotAllowed, message: "only POST is taken here"}
@@ -127,8 +135,10 @@ func (d *door) admit(ctx context.Context, w http.ResponseWriter, r *http.Request
 	if err := d.callers.check(r); err != nil {
 		return nil, err
 	}
-	if err := knock(r.Header); err != nil {
-		return nil, err
+	if d.knock != nil {
+		if err := d.knock(r.Header); err != nil {
+			return nil, err
+		}
 	}
 	body, err := d.read(ctx, w, r)
 	if err != nil {

@@ -1,6 +1,7 @@
 package kenar
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,7 +103,7 @@ func NewSessionHandler(o SessionOptions) (*SessionHandler, error) {
 	if o.Open == nil {
 		return nil, errors.New("kenar: SessionOptions.Open: not set")
 	}
-	d, err := newCallDoor("SessionOptions", o.Callers, o.MaxBody, o.Timeout, o.Log)
+	d, err := newCallDoor("SessionOptions", doorOptions{o.Callers, o.MaxBody, o.Timeout, o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -111,16 +112,17 @@ func NewSessionHandler(o SessionOptions) (*SessionHandler, error) {
 
 // newCallDoor is the door of what is called while a user waits; such calls are
 // not signed.
-func newCallDoor(options string, c Callers, maxBody int64, timeout time.Duration, log *slog.Logger) (door, error) {
-	if len(c.Keys) == 0 {
-		return door{}, fmt.Errorf("kenar: %s.Callers.Keys: set the app's identification key; without it anybody could call", options)
+func newCallDoor(name string, o doorOptions) (door, error) {
+	if len(o.callers.Keys) == 0 {
+		return door{}, fmt.Errorf("kenar: %s.Callers.Keys: set the app's identification key; without it anybody could call", name)
 	}
-	return newDoor(c, maxBody, timeout, answerTimeout, log)
+	o.timeout = cmp.Or(o.timeout, answerTimeout)
+	return newDoor(o)
 }
 
 // ServeHTTP implements http.Handler.
 func (h *SessionHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.door.serve(w, r, anyHead, func(ctx context.Context, body []byte) (any, error) {
+	h.door.serve(w, r, func(ctx context.Context, body []byte) (any, error) {
 		in := new(SessionRequest)
 		if err := readObject(body, in); err != nil {
 			return nil, err
@@ -142,8 +144,6 @@ func (h *SessionHandler) call(ctx context.Context, r *SessionRequest) (page stri
 	defer calm(&err)
 	return h.open(ctx, r)
 }
-
-func anyHead(http.Header) error { return nil }
 
 // wrongAnswer is what a platform would refuse: the app's log says so, and the
 // platform's.
@@ -237,7 +237,7 @@ func NewActionHandler(o ActionOptions) (*ActionHandler, error) {
 	if o.Click == nil {
 		return nil, errors.New("kenar: ActionOptions.Click: not set")
 	}
-	d, err := newCallDoor("ActionOptions", o.Callers, o.MaxBody, o.Timeout, o.Log)
+	d, err := newCallDoor("ActionOptions", doorOptions{o.Callers, o.MaxBody, o.Timeout, o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -246,7 +246,7 @@ func NewActionHandler(o ActionOptions) (*ActionHandler, error) {
 
 // ServeHTTP implements http.Handler.
 func (h *ActionHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h.door.serve(w, r, anyHead, func(ctx context.Context, body []byte) (any, error) {
+	h.door.serve(w, r, func(ctx context.Context, body []byte) (any, error) {
 		in := new(ActionRequest)
 		if err := readObject(body, in); err != nil {
 			return nil, err

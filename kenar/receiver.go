@@ -140,7 +140,7 @@ func NewReceiver(o ReceiverOptions) (*Receiver, error) {
 	if len(callbacks) == 0 && o.OnOther == nil {
 		return nil, errors.New("kenar: ReceiverOptions: no callback is set; set OnNewMessage or another")
 	}
-	d, err := newDoor(o.Callers, o.MaxBody, o.Timeout, receiveTimeout, o.Log)
+	d, err := newDoor(doorOptions{o.Callers, o.MaxBody, cmp.Or(o.Timeout, receiveTimeout), o.Log})
 	if err != nil {
 		return nil, err
 	}
@@ -154,13 +154,13 @@ func NewReceiver(o ReceiverOptions) (*Receiver, error) {
 			return nil, err
 		}
 	}
+	d.knock = func(h http.Header) error { return s.checkTime(h, time.Now()) }
 	return &Receiver{door: d, signatures: s, callbacks: callbacks, other: o.OnOther, repeats: repeats}, nil
 }
 
 // ServeHTTP implements http.Handler.
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	knock := func(h http.Header) error { return r.signatures.checkTime(h, time.Now()) }
-	r.door.serve(w, req, knock, func(ctx context.Context, body []byte) (any, error) {
+	r.door.serve(w, req, func(ctx context.Context, body []byte) (any, error) {
 		if err := r.signatures.check(req.Header, body); err != nil {
 			return nil, err
 		}
