@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module, one at a time: tools/fuzz.sh RUNS_EACH
+# Runs every fuzz target of both modules, one at a time: tools/fuzz.sh RUNS_EACH
 # A count, as 50000x, and no time: until Go 1.27 the end of a time can fail a target that
 # found nothing (golang/go#75804).
 set -euo pipefail
@@ -10,5 +10,5 @@ while IFS=: read -r file func; do
 	[ -n "$file" ] || continue
 	name=${func#func }
 	printf '%s: %s %s\n' "$(dirname "$file")" "$name" "$1"
-	go test -run='^$' -fuzz="^$name\$" -fuzztime="$1" -fuzzminimizetime=1s "$(dirname "$file")" </dev/null
+	go test -C "$(dirname "$file")" -run='^$' -fuzz="^$name\$" -fuzztime="$1" -fuzzminimizetime=1s . </dev/null
 done <<<"$targets"
