@@ -225,18 +225,22 @@ func (c *Client) post(ctx context.Context, url, key string, body []byte) (*http.
 	if err != nil {
 		return nil, errors.New("the URL cannot be called")
 	}
-	h := req.Header
-	h["Content-Type"] = []string{"application/json"}
-	h["User-Agent"] = []string{c.userAgent}
-	if key != "" {
-		h["Authorization"] = []string{key}
-	}
+	req.Header = c.headers(key)
 	if trace.SpanContextFromContext(ctx).IsValid() {
 		parent := propagation.MapCarrier{}
 		propagation.TraceContext{}.Inject(ctx, parent)
-		h[traceparent] = []string{parent[traceparent]} // and no more: what else a trace carries is not the app's
+		req.Header[traceparent] = []string{parent[traceparent]} // and no more: what else a trace carries is not the app's
 	}
 	return req, nil
+}
+
+// headers are those of every request to an app.
+func (c *Client) headers(key string) http.Header {
+	h := http.Header{"Content-Type": {"application/json"}, "User-Agent": {c.userAgent}}
+	if key != "" {
+		h["Authorization"] = []string{key}
+	}
+	return h
 }
 
 // request builds the HTTP request of a webhook.
@@ -245,7 +249,25 @@ func (c *Client) request(ctx context.Context, r Request, now time.Time) (*http.R
 	if err != nil {
 		return nil, err
 	}
-	h := req.Header
+	return req, sign(req.Header, r, now)
+}
+
+// Headers returns what Send gives a webhook besides its body, and what a trace
+// adds: each header's name, in the letter case of the contract, and value.
+func (c *Client) Headers(r Request, now time.Time) (map[string]string, error) {
+	h := c.headers(r.IdentificationKey)
+	if err := sign(h, r, now); err != nil {
+		return nil, err
+	}
+	flat := make(map[string]string, len(h))
+	for name, values := range h {
+		flat[name] = values[0]
+	}
+	return flat, nil
+}
+
+// sign adds what makes a webhook of a request.
+func sign(h http.Header, r Request, now time.Time) error {
 	h["OpenKenar-Attempt"] = []string{strconv.Itoa(r.Attempt)}
 	h[standardwebhooks.HeaderWebhookID] = []string{r.ID}
 	h[standardwebhooks.HeaderWebhookTimestamp] = []string{strconv.FormatInt(now.Unix(), 10)}
@@ -253,18 +275,18 @@ func (c *Client) request(ctx context.Context, r Request, now time.Time) (*http.R
 	for _, secret := range r.Secrets {
 		signer, err := standardwebhooks.NewWebhookRaw(secret)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		signature, err := signer.Sign(r.ID, now, r.Body)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		signatures = append(signatures, signature)
 	}
 	if len(signatures) > 0 {
 		h[standardwebhooks.HeaderWebhookSignature] = []string{strings.Join(signatures, " ")}
 	}
-	return req, nil
+	return nil
 }
 
 // head is a request's head in the contract's order; the log shows it masked.
