@@ -5,19 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
-	"time"
 
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
 	"github.com/openkenar/openkenar/internal/extension"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/wire"
-)
-
-const (
-	// heartbeat keeps the connection of a stream that has nothing to tell.
-	heartbeat = 15 * time.Second
 )
 
 func (a *API) listNotifications(r *http.Request) (any, error) {
@@ -88,24 +81,12 @@ func position(r *http.Request, name string) (int, error) {
 
 // feed tells what apps did, as a list or as a stream.
 func (a *API) feed(w http.ResponseWriter, r *http.Request) error {
-	// A reader may wait longer than a request may take to be read.
-	if err := http.NewResponseController(w).SetReadDeadline(time.Time{}); err != nil {
+	after, wait, stream, err := api.Following(w, r, chat.MaxWait)
+	if err != nil {
 		return err
 	}
-	after := r.URL.Query().Get("after")
-	if strings.Contains(r.Header.Get("Accept"), "text/event-stream") && r.Method == http.MethodGet {
-		if last := r.Header.Get("Last-Event-ID"); last != "" {
-			after = last // a browser that has lost its connection
-		}
+	if stream {
 		return a.streamFeed(w, r, after)
-	}
-	wait := time.Duration(0)
-	if text := r.URL.Query().Get("wait"); text != "" {
-		seconds, err := strconv.Atoi(text)
-		if most := int(chat.MaxWait / time.Second); err != nil || seconds < 0 || seconds > most {
-			return status.New(status.Invalid, "wait: %q is not a number of seconds from 0 to %d", wire.Clip(text), most)
-		}
-		wait = time.Duration(seconds) * time.Second
 	}
 	items, next, err := a.chat.Feed().After(r.Context(), after, wait)
 	if err != nil {
@@ -128,9 +109,7 @@ func (a *API) streamFeed(w http.ResponseWriter, r *http.Request, after string) e
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // of reverse proxies
+	api.Stream(w)
 	w = api.Patient(w)
 	for err == nil {
 		var events bytes.Buffer
@@ -155,7 +134,7 @@ func (a *API) streamFeed(w http.ResponseWriter, r *http.Request, after string) e
 			return nil
 		default:
 		}
-		items, after, err = feed.After(r.Context(), after, heartbeat)
+		items, after, err = feed.After(r.Context(), after, api.Heartbeat)
 	}
 	return a.broken(r, err)
 }
