@@ -31,6 +31,10 @@ const (
 	ReasonErased  = "the content was deleted"
 )
 
+// ReasonNoURL is why an app is not told that would be if it had an event URL. It
+// may fetch such an event itself.
+const ReasonNoURL = "the app has no event URL"
+
 // Engine owns the lanes. Make it with New, Start it once, Stop it once.
 type Engine struct {
 	store     Store

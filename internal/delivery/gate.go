@@ -53,6 +53,35 @@ func (g *gate) enter(ctx context.Context, d Delivery) (_ context.Context, p *pas
 	return ctx, p, ""
 }
 
+// enterAll lets through at once what is given out together; what the gate is
+// closed for is not in passed. The context ends when the gate closes on any of
+// it; the caller must call leave.
+func (g *gate) enterAll(ctx context.Context, list []Entry) (_ context.Context, passed []Entry, refused []string, leave func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	left := make(chan struct{})
+	passes := make([]*pass, 0, len(list))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, e := range list {
+		if refusal := g.refusal(e.Delivery); refusal != "" {
+			refused = append(refused, refusal)
+			continue
+		}
+		p := &pass{grant: e.Grant, event: e.ID.Event, cancel: cancel, left: left}
+		g.inside[p] = struct{}{}
+		passes, passed = append(passes, p), append(passed, e)
+	}
+	return ctx, passed, refused, func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for _, p := range passes {
+			delete(g.inside, p)
+		}
+		cancel()
+		close(left)
+	}
+}
+
 // leave ends a pass and says whether the gate was closed on it meanwhile.
 func (g *gate) leave(p *pass, d Delivery) (refusal string) {
 	g.mu.Lock()

@@ -78,6 +78,12 @@ func Envelope(t Type, metadata, payload []byte) []byte {
 	return webhook.Envelope(k.webhook, metadata, payload, k.fields...)
 }
 
+// MayFetch says whether an app may fetch an event that it is not sent for want of
+// an event URL. One that needs a grant must say which, which older ones do not.
+func MayFetch(t Type, reason string, grant int64) bool {
+	return reason == delivery.ReasonNoURL && (grant != 0 || kinds[t].byDefault)
+}
+
 // Event is a thing that happened and that apps may hear of.
 type Event struct {
 	ID      int64 // time-ordered; made by Emit when 0

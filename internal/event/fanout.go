@@ -95,10 +95,11 @@ func hear(tx Tx, e Event, v Verdict) (Verdict, error) {
 		return skip("the app's own message")
 	case l.Suspended:
 		return skip("the app is suspended")
-	case !l.EventURL:
-		return skip("the app has no event URL")
 	case e.Sender == v.App && e.Sender != "" && !l.HearOwn:
 		return skip("the app's own message, and hear_own_messages is false")
+	case !l.EventURL: // with what it takes to give the event to an app that fetches it
+		v.State, v.Reason = delivery.Skipped, delivery.ReasonNoURL
+		return v, nil
 	default:
 		return v, nil
 	}

@@ -138,6 +138,9 @@ func (tx *Tx) InsertEvent(e event.Event, verdicts []event.Verdict) error {
 				NextAt: moment(tx.notBefore(e.At)), Body: event.Envelope(e.Type, v.Metadata, e.Payload),
 			})
 		}
+		if v.Reason == delivery.ReasonNoURL {
+			tx.unsent = append(tx.unsent, v.App)
+		}
 	}
 	return nil
 }

@@ -269,6 +269,13 @@ func (p partition) drop(ctx context.Context, db *sql.DB) error {
 		if err := p.checkKept(ctx, tx); err != nil {
 			return err
 		}
+		// What is that old gets no new rows.
+		if err := execAll(ctx, tx, fmt.Sprintf(`INSERT INTO settings (name, value)
+			SELECT '%s' || a.slug, CAST(d.event_id AS TEXT) FROM apps a
+			CROSS JOIN LATERAL (SELECT event_id FROM deliveries%s WHERE app = a.slug ORDER BY event_id DESC LIMIT 1) d`+higher,
+			prunedOf(""), p.ending)); err != nil {
+			return err
+		}
 		if err := execAll(ctx, tx, `LOCK TABLE ONLY deliveries IN ACCESS EXCLUSIVE MODE`, hasten,
 			`LOCK TABLE ONLY events, ONLY attempts IN ACCESS EXCLUSIVE MODE`); err != nil {
 			return err
@@ -290,7 +297,7 @@ func (p partition) drop(ctx context.Context, db *sql.DB) error {
 		}
 		return execAll(ctx, tx,
 			fmt.Sprintf(`DROP TABLE events%[1]s, deliveries%[1]s, attempts%[1]s`, p.ending),
-			fmt.Sprintf(notePruned, "'"+prunedTo+"'", "'"+strconv.FormatInt(p.to-1, 10)+"'"))
+			fmt.Sprintf(`INSERT INTO settings (name, value) VALUES ('%s', '%d')`+higher, prunedTo, p.to-1))
 	})
 }
 

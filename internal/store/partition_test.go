@@ -477,6 +477,8 @@ func TestPostgresForeignTransaction(t *testing.T) {
 	waits := l.happen("waits")
 	db := raw(t, here)
 	old := lies(t, db, waits)
+	_, err := db.ExecContext(t.Context(), `INSERT INTO apps SELECT 'a', '{}', '', NULL, 0, 0`)
+	ok(t, err)
 	foreign, err := db.BeginTx(t.Context(), nil)
 	ok(t, err)
 	defer func() { _ = foreign.Rollback() }()
@@ -529,6 +531,9 @@ func TestPostgresForeignTransaction(t *testing.T) {
 	l.makePartitions(month)
 	if at := pruned(t, l.Store, now); at.Waits != 0 || at.Partitions == 0 {
 		t.Errorf("afterwards: %+v", at)
+	}
+	if gone, err := l.Pruned(t.Context(), "a"); err != nil || gone == 0 {
+		t.Errorf("what retention took of an app is not remembered: %d, %v", gone, err)
 	}
 	if lies(t, db, waits) != "default" {
 		t.Errorf("the unfinished one lies in %s", lies(t, db, waits))

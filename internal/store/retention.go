@@ -2,7 +2,7 @@ package store
 
 import (
 	"context"
-	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -22,6 +22,10 @@ const (
 // thing whose event is not above it may lack its event; and no id up to it is
 // given out again.
 const prunedTo = "pruned_to"
+
+// prunedOf is the setting that holds the highest id of an app's events that was
+// pruned.
+func prunedOf(app string) string { return prunedTo + " " + app }
 
 // deadAccess deletes what expired before $1, at most $2 of each kind; what was
 // revoked goes when it would have expired. Subscriptions go before the tokens
@@ -69,6 +73,7 @@ func (s *Store) PruneStep(ctx context.Context, at delivery.Pruning, now time.Tim
 	}
 	next = at
 	var finished []int64
+	gone := map[string]int64{} // the last event of each app that goes
 	size := 0
 	for _, e := range window {
 		if e.pending == 0 && e.at < micros(at.Before) {
@@ -84,36 +89,45 @@ func (s *Store) PruneStep(ctx context.Context, at delivery.Pruning, now time.Tim
 	}
 	err = s.write(ctx, func(tx *Tx) error {
 		next.Events = at.Events
+		clear(gone)
 		for _, id := range finished {
-			gone, err := tx.pruneEvent(id)
+			apps, went, err := tx.pruneEvent(id)
 			if err != nil {
 				return err
 			}
-			if gone {
+			for _, app := range apps {
+				gone[app] = id
+			}
+			if went {
 				next.Events++
 			}
 		}
-		return tx.pruned(finished[len(finished)-1])
+		for _, app := range slices.Sorted(maps.Keys(gone)) {
+			if err := tx.pruned(prunedOf(app), gone[app]); err != nil {
+				return err
+			}
+		}
+		return tx.pruned(prunedTo, finished[len(finished)-1])
 	})
 	return next, true, err
 }
 
 // pruneEvent deletes an event with all that is kept of it, unless one of its
-// deliveries was put back meanwhile.
-func (tx *Tx) pruneEvent(id int64) (gone bool, err error) {
+// deliveries was put back meanwhile, and returns the apps that it concerned.
+func (tx *Tx) pruneEvent(id int64) (apps []string, gone bool, err error) {
 	if err := tx.run(`UPDATE messages SET payload = (SELECT payload FROM events WHERE id = $1)
 		WHERE event_id = $1 AND payload IS NULL AND erased_at = 0`, id); err != nil {
-		return false, err
+		return nil, false, err
 	}
 	n, err := tx.exec(`DELETE FROM events WHERE id = $1
 		AND NOT EXISTS (SELECT 1 FROM deliveries WHERE event_id = $1 AND state = 'pending')`, id)
 	if err != nil || n == 0 {
-		return false, err
+		return nil, false, err
 	}
-	if err := tx.run(`DELETE FROM deliveries WHERE event_id = $1`, id); err != nil {
-		return false, err
+	if apps, err = rows(tx.ctx, tx, scanText, `DELETE FROM deliveries WHERE event_id = $1 RETURNING app`, id); err != nil {
+		return nil, false, err
 	}
-	return true, tx.run(`DELETE FROM attempts WHERE event_id = $1`, id)
+	return apps, true, tx.run(`DELETE FROM attempts WHERE event_id = $1`, id)
 }
 
 // pruneAccess deletes a bounded part of the tokens and subscriptions that died
@@ -134,7 +148,7 @@ func (s *Store) pruneAccess(ctx context.Context, before, now time.Time) (more bo
 			}
 			tx.writes++
 			more = more || len(gone) == pruneWindow
-			if err := tx.pruned(slices.Max(gone)); err != nil {
+			if err := tx.pruned(prunedTo, slices.Max(gone)); err != nil {
 				return err
 			}
 		}
@@ -143,10 +157,11 @@ func (s *Store) pruneAccess(ctx context.Context, before, now time.Time) (more bo
 	return more, err
 }
 
-// pruned notes that ids up to this one may be missing.
-func (tx *Tx) pruned(id int64) error {
-	return tx.run(fmt.Sprintf(notePruned, "$1", "$2"), prunedTo, strconv.FormatInt(id, 10))
+// pruned notes in a setting that ids up to this one may be missing.
+func (tx *Tx) pruned(setting string, id int64) error {
+	return tx.run(`INSERT INTO settings (name, value) VALUES ($1, $2)`+higher, setting, strconv.FormatInt(id, 10))
 }
 
-const notePruned = `INSERT INTO settings (name, value) VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+// higher keeps the higher value of a setting.
+const higher = ` ON CONFLICT (name) DO UPDATE SET value = excluded.value
 	WHERE CAST(settings.value AS BIGINT) < CAST(excluded.value AS BIGINT)`

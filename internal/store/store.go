@@ -86,6 +86,7 @@ type Store struct {
 	writer    sync.WaitGroup
 	closing   sync.Once
 	committed func([]delivery.Delivery)
+	happened  func(fresh []delivery.Delivery, unsent []string)
 	appeared  func(apps []string)
 	fed       func()
 }
@@ -98,6 +99,7 @@ func Open(ctx context.Context, o Options) (_ *Store, err error) {
 		queue: make(chan *write, queueLimit), stop: make(chan struct{}), gone: make(chan struct{}),
 		gathered:  map[*bulkKind][]any{},
 		committed: func([]delivery.Delivery) {}, appeared: func([]string) {}, fed: func() {},
+		happened: func([]delivery.Delivery, []string) {},
 	}
 	if s.now == nil {
 		s.now = time.Now
@@ -213,6 +215,11 @@ func (s *Store) discard() {
 // ledger, right after they are on disk. It must not block. Set it before the
 // first write.
 func (s *Store) OnCommit(f func([]delivery.Delivery)) { s.committed = f }
+
+// OnHappen sets what is told, whatever other nodes do, of the new deliveries of
+// this one and of the apps that have others which are not sent, right after they
+// are on disk. It must not block. Set it before the first write.
+func (s *Store) OnHappen(f func(fresh []delivery.Delivery, unsent []string)) { s.happened = f }
 
 // OnAppear sets what is told instead where other nodes write too: only which
 // apps have new ones, nil for any, because what others wrote before may have to

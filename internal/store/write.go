@@ -241,6 +241,9 @@ func (s *Store) commit(ctx context.Context, group []*write) error {
 		s.node.Store(tx.joined)
 	}
 	s.tell(tx)
+	if len(tx.fresh)+len(tx.unsent) > 0 {
+		s.happened(tx.fresh, tx.unsent)
+	}
 	if len(tx.published) > 0 {
 		s.fed()
 	}
@@ -482,6 +485,7 @@ type Tx struct {
 	ctx    context.Context // of the writer; the transaction's own life
 	writes int             // statements that may have changed something
 	fresh  []delivery.Delivery
+	unsent []string // apps with events that are not sent, and that they may fetch
 
 	broken    error               // of the first statement that failed
 	gathered  map[*bulkKind][]any // rows to be written, one value after another

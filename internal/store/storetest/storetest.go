@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) *store.Store) {
 		"retention":     retentionTests,
 		"chat":          chatTests,
 		"feed":          feedTests,
+		"tail":          tailTests,
 		"media":         mediaTests,
 		"calls":         callTests,
 		"market":        marketTests,
