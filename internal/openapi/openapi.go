@@ -15,6 +15,7 @@ import (
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/status"
@@ -29,6 +30,8 @@ type API struct {
 	market        *market.Market
 	chat          *chat.Chat
 	media         *chat.Media
+	tail          *delivery.Tail
+	log           *slog.Logger
 }
 
 // Options of New.
@@ -39,22 +42,25 @@ type Options struct {
 	Market        *market.Market
 	Chat          *chat.Chat
 	Media         *chat.Media
+	Tail          *delivery.Tail
 	Log           *slog.Logger
 	Tracer        trace.Tracer // of calls; default: none
 }
 
 // New returns the face's router.
 func New(o Options) (*api.Mux, error) {
-	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Media == nil || o.Log == nil {
+	if o.Access == nil || o.Subscriptions == nil || o.Market == nil || o.Chat == nil || o.Media == nil || o.Tail == nil || o.Log == nil {
 		return nil, errors.New("openapi: every option but Quotas and Tracer is needed")
 	}
 	a := &API{
 		access: o.Access, quotas: o.Quotas, subscriptions: o.Subscriptions, market: o.Market, chat: o.Chat, media: o.Media,
+		tail: o.Tail, log: o.Log,
 	}
 	m := api.NewMux(api.Options{Log: o.Log, Tracer: o.Tracer})
 	m.Handle("POST /v1/open-platform/events/subscriptions", a.forUser(access.RegisterSubscription, a.subscribe))
 	m.Handle("GET /v1/open-platform/events/subscriptions", a.forApp(access.RegisterSubscription, a.listSubscriptions))
 	m.Handle("DELETE /v1/open-platform/events/subscriptions/{id}", a.forApp(access.RegisterSubscription, a.endSubscription))
+	m.HandleRaw("GET /experimental/open-platform/events", a.events)
 	m.Handle("GET /v1/open-platform/users", a.forUser(access.RetrieveUser, a.getUser))
 	m.Handle("POST /v1/open-platform/users", a.forUser(access.RetrieveUser, a.getUser))
 	m.Handle("GET /v1/open-platform/finder/post/{token}", a.forApp(access.GetPost, a.getPost))
@@ -76,20 +82,27 @@ func New(o Options) (*api.Mux, error) {
 // forApp is a call that needs a key with a permission.
 func (a *API) forApp(p access.Permission, h func(*http.Request, access.Key) (any, error)) api.Handler {
 	return func(r *http.Request) (any, error) {
-		k, err := a.access.Authenticate(r.Context(), r.Header.Get("X-API-Key"))
+		k, err := a.admit(r, p)
 		if err != nil {
-			return nil, err
-		}
-		if a.quotas != nil {
-			if err := a.quotas.Spend(r.Context(), k); err != nil {
-				return nil, err
-			}
-		}
-		if err := k.May(p); err != nil {
 			return nil, err
 		}
 		return h(r, k)
 	}
+}
+
+// admit returns the key of a call that has one with a permission, and counts the
+// call.
+func (a *API) admit(r *http.Request, p access.Permission) (access.Key, error) {
+	k, err := a.access.Authenticate(r.Context(), r.Header.Get("X-API-Key"))
+	if err != nil {
+		return k, err
+	}
+	if a.quotas != nil {
+		if err := a.quotas.Spend(r.Context(), k); err != nil {
+			return k, err
+		}
+	}
+	return k, k.May(p)
 }
 
 // call is a call that acts for a user.

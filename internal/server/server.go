@@ -105,6 +105,7 @@ type Server struct {
 	quotas   *access.Quotas // nil in dev mode
 	market   *market.Market
 	chat     *chat.Chat
+	tail     *delivery.Tail
 	media    *chat.Media
 	panel    *panel.Panel
 	handler  http.Handler
@@ -251,6 +252,10 @@ func (s *Server) wire() error {
 		return err
 	}
 	s.store.OnCommit(s.engine.Accept)
+	if s.tail, err = delivery.NewTail(s.store, s.engine); err != nil {
+		return err
+	}
+	s.store.OnHappen(s.tail.Happened)
 	s.store.OnAppear(s.engine.Look)
 	log, err := delivery.NewLog(s.store, s.engine)
 	if err != nil {
@@ -303,8 +308,8 @@ func (s *Server) wire() error {
 		}
 	}
 	open, err := openapi.New(openapi.Options{
-		Access: s.access, Quotas: s.quotas, Subscriptions: subscriptions, Market: s.market, Chat: s.chat, Media: s.media, Log: s.log,
-		Tracer: s.tracer,
+		Access: s.access, Quotas: s.quotas, Subscriptions: subscriptions, Market: s.market, Chat: s.chat, Media: s.media,
+		Tail: s.tail, Log: s.log, Tracer: s.tracer,
 	})
 	if err != nil {
 		return err
@@ -465,6 +470,7 @@ func (s *Server) Start(ctx context.Context) (err error) {
 	}
 	s.serve("listener", s.listener, forwarded(s.o.TrustedProxies, s.handler))
 	s.onStop("feed", func(context.Context) error { s.chat.Feed().Close(); return nil }) // who waits for it holds the listener
+	s.onStop("tail", func(context.Context) error { s.tail.Close(); return nil })
 	s.onStop("panel", func(context.Context) error { s.panel.Close(); return nil })
 	if s.o.Dev == nil {
 		s.ready.Store(true)
