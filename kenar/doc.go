@@ -75,4 +75,83 @@
 // the field. What a button carries ([OpenServerLink], [GetDynamicAction]) and
 // what a subscription carries (its metadata) comes back to the app as it was:
 // [Decode] reads it.
+//
+// # Calling
+//
+// A [Client] calls the platform with the app's API key. A [User] of it calls for
+// a user, with that user's token:
+//
+//	client, err := kenar.NewClient(kenar.Options{APIKey: os.Getenv("API_KEY")})
+//	…
+//	err = client.SendAsBot(ctx, conversation, kenar.BotMessage{Text: "Hello!"})
+//	…
+//	me, err := client.User(source).Me(ctx)
+//
+// The platform is Divar unless [Options] name another Host. No call follows a
+// redirect, so that neither key nor token goes elsewhere.
+//
+// An answer that says no is an [*Error], with the HTTP status, the
+// google.rpc.Code and what the platform said. [errors.Is] tells what it is:
+//
+//	ErrInvalid          a field is missing or wrong
+//	ErrUnauthenticated  the key or the token is not known, or no longer
+//	ErrPermission       the key lacks a permission, or the token a scope
+//	ErrNotFound         there is no such thing
+//	ErrMethod           the platform does not have this call
+//	ErrConflict         it exists with other content
+//	ErrPrecondition     something else has to be done first
+//	ErrTooLarge         the body is over a limit
+//	ErrUnsupported      the platform does not take this kind of content
+//	ErrQuota            the calls of this minute or day are used up
+//	ErrInternal         the platform has failed
+//	ErrUnavailable      the platform does not serve now
+//
+// ErrUnanswered says that no answer came, and ErrAccessEnded that the user has
+// to be asked again. What is refused before it is sent is ErrInvalid and no
+// *Error.
+//
+// A call that fails is made again where that is safe, up to three times
+// (Options.Retries), within its context. A call that says something (SendAsBot,
+// SendAsBotTo, SendMessage, SendEvent) would say it twice; it is repeated only
+// where it surely was not served:
+//
+//	                                     calls that say    all others
+//	no connection was made               repeated          repeated
+//	429                                  repeated          repeated
+//	no answer, or half of one            –                 repeated
+//	500, 502, 503, 504                   –                 repeated
+//	any other answer                     –                 –
+//
+// Between two attempts it waits as long as Retry-After says, or a quarter of a
+// second, then twice as long each time. What asks for more than a minute, or for
+// more than the context allows, is returned at once, and Error.RetryAfter says
+// how long. When a call that says something ends with ErrUnanswered,
+// ErrInternal or ErrUnavailable, whether it was heard is not known; what was said
+// in a conversation, [User.Conversation] can tell.
+//
+// [Client.Upload] takes media to the platform; the token that it returns goes
+// into a message. [Client.Events] is for an app that nobody can call: it asks for
+// the events that would be pushed.
+//
+// # OAuth
+//
+// A user is asked with [golang.org/x/oauth2]. [NewOAuth] makes its configuration
+// from scopes such as [ScopeUserID] or [ScopePostConversationsRead], and refuses
+// what the platform would refuse. Send the browser to AuthCodeURL, with a state
+// of its own and a PKCE challenge; when it comes back, [AuthCode] checks the
+// state and returns the code, and Exchange makes a pair of tokens of it. Exchange
+// a code once: one that comes again takes back what it gave. [Granted] says what
+// the user has agreed to.
+//
+// An access token lives an hour. With [ScopeOffline] there is a refresh token
+// beside it, and a [TokenSource] renews the pair in time. It stores the new pair
+// before it uses it, and asks again where the answer was lost: the platform
+// accepts a replaced refresh token for two minutes more. An app that is several
+// processes gives it a Lock.
+//
+// Subscriptions die with the access token that they were made with.
+// [User.KeepSubscribed] registers them again after each renewal, and sees to it
+// that there is one; [User.Resubscribe] does it once, for an app with a schedule
+// of its own. What was registered with the old token goes on for two minutes
+// after a renewal: who registers again within them misses nothing.
 package kenar
