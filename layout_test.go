@@ -16,7 +16,7 @@ import (
 var layers = [][]string{
 	{"cmd/openkenar"},
 	{"internal/cli"},
-	{"internal/bench"},
+	{"internal/bench", "internal/conform"},
 	{"internal/server"},
 	{"internal/panel"},
 	{"internal/openapi", "internal/hostapi"},

@@ -1,7 +1,7 @@
 // Package cli holds the commands: it turns arguments and OPENKENAR_…
 // environment variables into options, runs one command, and returns the exit
 // code: 0 for success, 1 when the command failed or found something wrong, 2
-// when it was called wrongly.
+// when it was called wrongly; of conform also when it could not judge.
 package cli
 
 import (
@@ -40,6 +40,12 @@ type Streams struct {
 // it has already told.
 var errFound = errors.New("something is wrong")
 
+// unable is the error of a command that judges something and could not: its
+// exit code must not be taken for a verdict.
+type unable struct{ error }
+
+func (u unable) Unwrap() error { return u.error }
+
 // commands is the grammar of the command line.
 type commands struct {
 	Dev        devCmd        `cmd:"" help:"Start everything on this machine, with a small demo world."`
@@ -57,6 +63,7 @@ type commands struct {
 	Token      tokenCmd      `cmd:"" help:"Make access tokens, in dev mode."`
 	Grants     grantsCmd     `cmd:"" help:"See and take away what users gave apps access to."`
 	Operator   operatorCmd   `cmd:"" help:"Manage who signs in to the panel."`
+	Conform    conformCmd    `cmd:"" help:"Play a receiver's hard life to an app, and say how it bears it."`
 	Bench      benchCmd      `cmd:"" help:"Measure the platform on this machine."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 
@@ -116,6 +123,8 @@ func Run(ctx context.Context, args, environ []string, streams Streams) (code int
 		return exitOK
 	case errors.Is(err, errFound):
 		return exitFault
+	case errors.As(err, &unable{}):
+		return fail(exitUsage, err)
 	default:
 		return fail(exitFault, err)
 	}

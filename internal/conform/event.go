@@ -1,0 +1,387 @@
+package conform
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/webhook"
+)
+
+const (
+	atOnce       = 32               // webhooks in parallel; the platform goes up to 64
+	largest      = 64<<10 + 4<<10   // bytes: a post's data and a subscription's metadata
+	huge         = 1 << 20          // bytes
+	daysLate     = 72 * time.Hour   // about as long as the platform tries
+	outOfWindow  = 10 * time.Minute // twice what a signature may be off
+	attemptsLate = 9                // by then
+	maxNamed     = 3                // problems that one finding names
+	dripped      = 4 << 10          // bytes: more than a slow sender gets rid of
+)
+
+// labelled is a webhook with what is special about it.
+type labelled struct {
+	label string
+	hook
+}
+
+// accept sends webhooks, one after another; each must be accepted.
+func (r *run) accept(ctx context.Context, hooks ...labelled) verdict {
+	var problems []string
+	for _, h := range hooks {
+		if p := r.send(ctx, h.hook); !p.accepted() {
+			problems = append(problems, fmt.Sprintf("%s: the app %s", h.label, p.says()))
+		}
+	}
+	if len(problems) == 0 {
+		return passed()
+	}
+	if more := len(problems) - maxNamed; more > 0 {
+		problems = append(problems[:maxNamed], fmt.Sprintf("and %d more", more))
+	}
+	return failed("%s", strings.Join(problems, "; "))
+}
+
+// plain is a webhook, sent as the platform would.
+func plain(label string, s sample) labelled { return labelled{label, hook{sample: s}} }
+
+// locked judges the answer to a request that comes from nobody who may send.
+func locked(what string, p reply) verdict {
+	switch {
+	case p.accepted():
+		return failed("the app answered %d to %s", p.Status, what)
+	case p.Status == http.StatusUnauthorized, p.Status == http.StatusForbidden:
+		return passed()
+	}
+	return warned("the app %s to %s; it should be 401 or 403, so that whoever operates it sees what is wrong", p.says(), what)
+}
+
+// unread judges the answer to what the app cannot have read.
+func unread(what string, p reply) verdict {
+	switch {
+	case p.accepted():
+		return failed("the app answered %d to %s", p.Status, what)
+	case p.Reason == webhook.TimedOut:
+		return failed("the app gave no answer to %s and kept the connection open", what)
+	}
+	return passed()
+}
+
+// sign judges a webhook whose signature is wrong in some way.
+func (r *run) sign(ctx context.Context, what string, h hook) verdict {
+	if r.secrets == nil {
+		return verdict{Skipped, "no signing secret was given", ""}
+	}
+	h.sample = r.ordinary()
+	if p := r.send(ctx, h); p.accepted() {
+		return failed("the app answered %d to %s", p.Status, what)
+	}
+	return passed()
+}
+
+func orders(ctx context.Context, r *run) verdict {
+	now := time.Now()
+	newer, older := r.at(now, event.NewMessageOnPost, postMessage, metadata), r.at(now.Add(-time.Minute), event.NewMessageOnPost, postMessage, metadata)
+	older.body = bytes.ReplaceAll(older.body, []byte(older.refs[0]), []byte(newer.refs[0])) // the same conversation
+	return r.accept(ctx, plain("the newer message", newer), plain("the older one after it", older))
+}
+
+func repeats(ctx context.Context, r *run) verdict {
+	var hooks []labelled
+	for _, k := range kinds {
+		s := r.of(k.event, k.payload, "")
+		hooks = append(hooks, plain(k.name, s), labelled{k.name + ", repeated", hook{sample: s, attempt: 2}})
+	}
+	return r.accept(ctx, hooks...)
+}
+
+func unknownTypes(ctx context.Context, r *run) verdict {
+	return r.accept(ctx,
+		plain("type NEW_THING", r.raw(`{"type":"NEW_THING","metadata":{"key":"value"},"new_thing":{"id":"$message"}}`)),
+		plain("a type and nothing else", r.raw(`{"type":"NEW_THING"}`)))
+}
+
+func unknownFields(ctx context.Context, r *run) verdict {
+	deep := swap(postMessage, `"text":$text`, `"text":$text,"new_field":{"a":[1,null]}`, `"HUMAN"`, `"HUMAN","new_field":1`, `"POST"`, `"POST","new_field":null`)
+	top := r.ordinary()
+	top.body = append(bytes.TrimSuffix(top.body, []byte("}")), `,"new_field":{"a":1}}`...)
+	return r.accept(ctx, plain("beside the type", top),
+		plain("in the message, its sender and its conversation", r.of(event.NewMessageOnPost, deep, metadata)),
+		plain("in the post", r.of(event.PostUpdate, swap(postUpdate, `"city"`, `"new_field":[],"city"`), "")),
+		plain("in the transaction", r.of(event.PaymentTransaction, swap(transaction, `"state"`, `"new_field":"","state"`), "")))
+}
+
+func unknownEnums(ctx context.Context, r *run) verdict {
+	return r.accept(ctx,
+		plain("message type STICKER", r.of(event.NewMessageOnPost, swap(postMessage, `"TEXT"`, `"STICKER"`, `"text":$text`, `"sticker_data":{"id":"s"}`), metadata)),
+		plain("sender type SYSTEM", r.of(event.NewChatbotMessage, swap(botMessage, `"HUMAN"`, `"SYSTEM"`), "")),
+		plain("conversation type GROUP", r.of(event.NewMessageOnPost, swap(postMessage, `"POST"`, `"GROUP"`), metadata)),
+		plain("post update PROMOTE", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISH"`, `"PROMOTE"`), "")),
+		plain("post state FROZEN", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISHED"`, `"FROZEN"`), "")),
+		plain("transaction state DISPUTED", r.of(event.PaymentTransaction, swap(transaction, `PENDING`, `DISPUTED`), "")))
+}
+
+// typed is a check of one event type: every payload that it can have.
+func typed(t event.Type) func(context.Context, *run) verdict {
+	return func(ctx context.Context, r *run) verdict {
+		var hooks []labelled
+		for i, payload := range payloads[t] {
+			hooks = append(hooks, plain(fmt.Sprintf("%s, variant %d", t, i+1), r.of(t, payload, metadata)))
+		}
+		return r.accept(ctx, hooks...)
+	}
+}
+
+// carrying is a check of one message type, on posts and to the bot.
+func carrying(typ string) func(context.Context, *run) verdict {
+	return func(ctx context.Context, r *run) verdict {
+		var hooks []labelled
+		for _, c := range contents {
+			if c.typ != typ {
+				continue
+			}
+			for _, k := range kinds {
+				hooks = append(hooks, plain(k.name+" of type "+typ, r.of(k.event, swap(k.payload, `"TEXT"`, `"`+typ+`"`, `"text":$text`, c.field), "")))
+			}
+		}
+		return r.accept(ctx, hooks...)
+	}
+}
+
+func hugeBody(ctx context.Context, r *run) verdict {
+	switch p := r.send(ctx, hook{sample: r.padded(huge), way: whole}); {
+	case p.accepted(), p.Status == http.StatusRequestEntityTooLarge:
+		return passed()
+	case p.Reason == webhook.Transport:
+		return warned("the app broke the connection at a body of 1 MiB: %s", p.Error)
+	default:
+		return failed("the app %s to a body of 1 MiB; it should be 2xx or 413", p.says())
+	}
+}
+
+func parallel(ctx context.Context, r *run) verdict {
+	replies := make([]reply, atOnce)
+	var sending sync.WaitGroup
+	for i := range replies {
+		sending.Go(func() { replies[i] = r.send(ctx, hook{sample: r.ordinary()}) })
+	}
+	sending.Wait()
+	bad, says := 0, ""
+	for _, p := range replies {
+		if !p.accepted() {
+			bad++
+			says = p.says()
+		}
+	}
+	if bad > 0 {
+		return failed("of %d webhooks at the same time, %d were not accepted; of one the app %s", atOnce, bad, says)
+	}
+	return passed()
+}
+
+// kind is a kind of event that apps act on.
+type kind struct {
+	name    string
+	event   event.Type
+	payload string
+}
+
+var kinds = []kind{
+	{"a message to the bot", event.NewChatbotMessage, botMessage},
+	{"a message on a post", event.NewMessageOnPost, postMessage},
+}
+
+const (
+	noPlatform = "whether the app acts cannot be seen: let it call conform as its platform (--platform-listen)"
+	noActs     = "the app sent nothing when a message came; if it acts on certain texts only, give one (--text)"
+)
+
+// acting runs a check for each kind of event that the app acts on; the check is
+// told how many acts one webhook gives.
+func (r *run) acting(ctx context.Context, check func(k kind, usual int) verdict) verdict {
+	if r.platform == nil {
+		return notSeen(noPlatform)
+	}
+	seen := false
+	for _, k := range kinds {
+		usual := r.habit(ctx, k)
+		if usual == 0 {
+			continue
+		}
+		seen = true
+		if v := check(k, usual); v.outcome != Passed {
+			return v
+		}
+	}
+	if !seen {
+		return notSeen(noActs)
+	}
+	return passed()
+}
+
+// habit says how many acts one webhook of a kind gives.
+func (r *run) habit(ctx context.Context, k kind) int {
+	r.habits.Lock()
+	defer r.habits.Unlock()
+	if n, ok := r.usual[k.event]; ok {
+		return n
+	}
+	s := r.of(k.event, k.payload, "")
+	r.send(ctx, hook{sample: s})
+	n := r.settled(ctx, s)
+	r.usual[k.event] = n
+	return n
+}
+
+// settled waits until an app does nothing more about a webhook, and says how
+// many acts it gave.
+func (r *run) settled(ctx context.Context, s sample) int {
+	n := 0
+	for r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > n }) {
+		n = r.platform.count(s.refs).begun
+	}
+	return n
+}
+
+func actedTwice(ctx context.Context, r *run) verdict {
+	return r.acting(ctx, func(k kind, _ int) verdict {
+		s := r.of(k.event, k.payload, "")
+		r.send(ctx, hook{sample: s})
+		once := r.settled(ctx, s)
+		r.send(ctx, hook{sample: s, attempt: 2})
+		if r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > once }) {
+			return failed("%s came twice with the same webhook-id, and the app called the platform %s", k.name, times(once, r.platform.count(s.refs).begun))
+		}
+		return passed()
+	})
+}
+
+func times(first, all int) string {
+	return fmt.Sprintf("%d times for the first and %d more for the repeat", first, all-first)
+}
+
+func lostOnFailure(ctx context.Context, r *run) verdict {
+	return r.acting(ctx, func(k kind, _ int) verdict {
+		s, works := r.of(k.event, k.payload, ""), make(chan struct{})
+		defer r.platform.add(&rule{refs: s.refs, fails: works})()
+		first := r.send(ctx, hook{sample: s})
+		if !r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.failed > 0 }) {
+			close(works)
+			return notSeen("the app does not act on each message")
+		}
+		close(works)
+		done := func(t tally) bool { return t.done > 0 }
+		if first.accepted() {
+			if r.platform.wait(ctx, s.refs, r.bounds.Settle, done) {
+				return passed()
+			}
+			return warned("for %s the app called the platform, which failed with 503; the app answered %d all the same, and did not call again", k.name, first.Status)
+		}
+		second := r.send(ctx, hook{sample: s, attempt: 2})
+		switch {
+		case r.platform.wait(ctx, s.refs, r.bounds.Settle, done):
+			return passed()
+		case second.accepted():
+			return failed("for %s the app called the platform, which failed with 503; when the webhook was repeated, the app answered %d and did nothing", k.name, second.Status)
+		}
+		return warned("for %s the app called the platform, which failed with 503; when the platform was well again and the webhook repeated, the app %s and did nothing", k.name, second.says())
+	})
+}
+
+func answersItself(ctx context.Context, r *run) verdict {
+	if r.platform == nil {
+		return notSeen(noPlatform)
+	}
+	if k := kinds[1]; r.habit(ctx, k) == 0 {
+		return notSeen("the app sent nothing when a person wrote on a post")
+	}
+	s := r.of(event.NewMessageOnPost, swap(postMessage, `"side":"BUYER","type":"HUMAN"`, `"side":"SELLER","type":"BOT"`), "")
+	r.send(ctx, hook{sample: s})
+	if r.settled(ctx, s) > 0 {
+		return failed("the app answered a message whose sender is a BOT")
+	}
+	return passed()
+}
+
+func actedAtOnce(ctx context.Context, r *run) verdict {
+	return r.acting(ctx, func(k kind, usual int) verdict {
+		s, goesOn := r.of(k.event, k.payload, ""), make(chan struct{})
+		defer r.platform.add(&rule{refs: s.refs, until: goesOn})()
+		var sending sync.WaitGroup
+		sending.Go(func() { r.send(ctx, hook{sample: s}) })
+		r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > 0 })
+		answered := make(chan struct{})
+		sending.Go(func() {
+			defer close(answered)
+			r.send(ctx, hook{sample: s, attempt: 2})
+		})
+		// While the first act is held, another one can only be the repeat's.
+		watching, stop := context.WithCancel(ctx)
+		sending.Go(func() { <-answered; stop() })
+		r.platform.wait(watching, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > 1 })
+		close(goesOn)
+		sending.Wait()
+		if acts := r.settled(ctx, s); acts > usual {
+			return failed("%s came again while the app was still at work on it, and the app called the platform %d times, where %d would do", k.name, acts, usual)
+		}
+		return passed()
+	})
+}
+
+func callsBack(ctx context.Context, r *run) verdict {
+	return r.acting(ctx, func(k kind, _ int) verdict {
+		s, goesOn := r.of(k.event, k.payload, ""), make(chan struct{})
+		defer r.platform.add(&rule{refs: s.refs, until: goesOn})()
+		var first reply
+		var sending sync.WaitGroup
+		sending.Go(func() { first = r.send(ctx, hook{sample: s}) })
+		r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > 0 })
+		short, cancel := context.WithTimeout(ctx, r.bounds.Answer/2) // the app must not give up on the platform before
+		other := r.send(short, hook{sample: r.of(k.event, k.payload, "")})
+		cancel()
+		close(goesOn)
+		sending.Wait()
+		switch {
+		case !other.accepted():
+			return failed("while the platform had not yet answered a call of the app, %s in another conversation came, and the app %s", k.name, other.says())
+		case !first.accepted():
+			return failed("the app called the platform from inside a webhook, was answered as soon as another webhook was, and %s", first.says())
+		}
+		return passed()
+	})
+}
+
+func blocksOthers(ctx context.Context, r *run) verdict {
+	dripping, stop := context.WithCancel(ctx)
+	defer stop()
+	began, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		r.send(dripping, hook{sample: r.padded(dripped), way: drip(began), drip: true})
+	}()
+	defer func() { stop(); <-ended }()
+	select {
+	case <-began:
+	case <-ended:
+		return failed("the app took no connection")
+	}
+	const others = 3
+	var hooks []labelled
+	for i := range others {
+		hooks = append(hooks, plain(fmt.Sprintf("webhook %d beside a slow one", i+1), r.ordinary()))
+	}
+	return r.accept(ctx, hooks...)
+}
+
+func neverEnds(ctx context.Context, r *run) verdict {
+	p := r.send(ctx, hook{sample: r.padded(dripped), way: drip(make(chan struct{})), drip: true})
+	if p.Reason == webhook.TimedOut {
+		return failed("a sender that sent one byte every %v was still listened to after %v", dripEvery, r.bounds.Slow)
+	}
+	return passed()
+}
