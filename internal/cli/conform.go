@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/openkenar/openkenar/internal/conform"
 	"github.com/openkenar/openkenar/internal/server"
@@ -139,7 +140,7 @@ func (f conformCmd) list(c *call) error {
 		return printJSON(c, conform.Checks())
 	}
 	for _, check := range conform.Checks() {
-		if _, err := fmt.Fprintf(c.Out, "%s (%s)\n  does  %s\n  why   %s\n  mend  %s\n\n", check.ID, check.Severity, check.Does, check.Why, check.Mend); err != nil {
+		if _, err := fmt.Fprintf(c.Out, "%s (%s)\n%s%s%s\n", check.ID, check.Severity, wrapped("does", check.Does), wrapped("why", check.Why), wrapped("mend", check.Mend)); err != nil {
 			return err
 		}
 	}
@@ -196,7 +197,7 @@ func reportText(r conform.Report, coloured bool) string {
 			code = red
 			errs++
 		}
-		fmt.Fprintf(&b, "%s %s\n  what  %s\n  why   %s\n  mend  %s\n\n", colour(code, string(f.Severity)), f.ID, plain(f.What), f.Why, f.Mend)
+		fmt.Fprintf(&b, "%s %s\n%s%s%s\n", colour(code, string(f.Severity)), f.ID, wrapped("what", plain(f.What)), wrapped("why", f.Why), wrapped("mend", f.Mend))
 	}
 	fmt.Fprintf(&b, "%d passed, %d errors, %d warnings", r.Count(conform.Passed), errs, len(r.Findings)-errs)
 	for _, o := range []conform.Outcome{conform.NotSeen, conform.Skipped, conform.NotRun} {
@@ -206,4 +207,22 @@ func reportText(r conform.Report, coloured bool) string {
 	}
 	fmt.Fprintf(&b, ", in %.1f s\n", float64(r.TookMS)/1000)
 	return b.String()
+}
+
+// wrapped sets a text in lines of a readable length beside its name.
+func wrapped(name, text string) string {
+	const most = 100
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %-4s", name)
+	width := 0
+	for i, word := range strings.Fields(text) {
+		n := utf8.RuneCountInString(word)
+		if i > 0 && width+1+n > most {
+			b.WriteString("\n      ")
+			width = 0
+		}
+		b.WriteString(" " + word)
+		width += 1 + n
+	}
+	return b.String() + "\n"
 }

@@ -94,7 +94,7 @@ func orders(ctx context.Context, r *run) verdict {
 func repeats(ctx context.Context, r *run) verdict {
 	var hooks []labelled
 	for _, k := range kinds {
-		s := r.of(k.event, k.payload, "")
+		s := r.of(k.event, k.payload, metadata)
 		hooks = append(hooks, plain(k.name, s), labelled{k.name + ", repeated", hook{sample: s, attempt: 2}})
 	}
 	return r.accept(ctx, hooks...)
@@ -103,7 +103,7 @@ func repeats(ctx context.Context, r *run) verdict {
 func unknownTypes(ctx context.Context, r *run) verdict {
 	return r.accept(ctx,
 		plain("type NEW_THING", r.raw(`{"type":"NEW_THING","metadata":{"key":"value"},"new_thing":{"id":"$message"}}`)),
-		plain("a type and nothing else", r.raw(`{"type":"NEW_THING"}`)))
+		plain("a type and nothing of it", r.raw(`{"type":"NEW_THING","metadata":{"key":"value"}}`)))
 }
 
 func unknownFields(ctx context.Context, r *run) verdict {
@@ -112,18 +112,18 @@ func unknownFields(ctx context.Context, r *run) verdict {
 	top.body = append(bytes.TrimSuffix(top.body, []byte("}")), `,"new_field":{"a":1}}`...)
 	return r.accept(ctx, plain("beside the type", top),
 		plain("in the message, its sender and its conversation", r.of(event.NewMessageOnPost, deep, metadata)),
-		plain("in the post", r.of(event.PostUpdate, swap(postUpdate, `"city"`, `"new_field":[],"city"`), "")),
-		plain("in the transaction", r.of(event.PaymentTransaction, swap(transaction, `"state"`, `"new_field":"","state"`), "")))
+		plain("in the post", r.of(event.PostUpdate, swap(postUpdate, `"city"`, `"new_field":[],"city"`), metadata)),
+		plain("in the transaction", r.of(event.PaymentTransaction, swap(transaction, `"state"`, `"new_field":"","state"`), metadata)))
 }
 
 func unknownEnums(ctx context.Context, r *run) verdict {
 	return r.accept(ctx,
 		plain("message type STICKER", r.of(event.NewMessageOnPost, swap(postMessage, `"TEXT"`, `"STICKER"`, `"text":$text`, `"sticker_data":{"id":"s"}`), metadata)),
-		plain("sender type SYSTEM", r.of(event.NewChatbotMessage, swap(botMessage, `"HUMAN"`, `"SYSTEM"`), "")),
+		plain("sender type SYSTEM", r.of(event.NewChatbotMessage, swap(botMessage, `"HUMAN"`, `"SYSTEM"`), metadata)),
 		plain("conversation type GROUP", r.of(event.NewMessageOnPost, swap(postMessage, `"POST"`, `"GROUP"`), metadata)),
-		plain("post update PROMOTE", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISH"`, `"PROMOTE"`), "")),
-		plain("post state FROZEN", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISHED"`, `"FROZEN"`), "")),
-		plain("transaction state DISPUTED", r.of(event.PaymentTransaction, swap(transaction, `PENDING`, `DISPUTED`), "")))
+		plain("post update PROMOTE", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISH"`, `"PROMOTE"`), metadata)),
+		plain("post state FROZEN", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISHED"`, `"FROZEN"`), metadata)),
+		plain("transaction state DISPUTED", r.of(event.PaymentTransaction, swap(transaction, `PENDING`, `DISPUTED`), metadata)))
 }
 
 // typed is a check of one event type: every payload that it can have.
@@ -146,7 +146,7 @@ func carrying(typ string) func(context.Context, *run) verdict {
 				continue
 			}
 			for _, k := range kinds {
-				hooks = append(hooks, plain(k.name+" of type "+typ, r.of(k.event, swap(k.payload, `"TEXT"`, `"`+typ+`"`, `"text":$text`, c.field), "")))
+				hooks = append(hooks, plain(k.name+" of type "+typ, r.of(k.event, swap(k.payload, `"TEXT"`, `"`+typ+`"`, `"text":$text`, c.field), metadata)))
 			}
 		}
 		return r.accept(ctx, hooks...)
@@ -231,7 +231,7 @@ func (r *run) habit(ctx context.Context, k kind) int {
 	if n, ok := r.usual[k.event]; ok {
 		return n
 	}
-	s := r.of(k.event, k.payload, "")
+	s := r.of(k.event, k.payload, metadata)
 	r.send(ctx, hook{sample: s})
 	n := r.settled(ctx, s)
 	r.usual[k.event] = n
@@ -250,7 +250,7 @@ func (r *run) settled(ctx context.Context, s sample) int {
 
 func actedTwice(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, _ int) verdict {
-		s := r.of(k.event, k.payload, "")
+		s := r.of(k.event, k.payload, metadata)
 		r.send(ctx, hook{sample: s})
 		once := r.settled(ctx, s)
 		r.send(ctx, hook{sample: s, attempt: 2})
@@ -267,7 +267,7 @@ func times(first, all int) string {
 
 func lostOnFailure(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, _ int) verdict {
-		s, works := r.of(k.event, k.payload, ""), make(chan struct{})
+		s, works := r.of(k.event, k.payload, metadata), make(chan struct{})
 		defer r.platform.add(&rule{refs: s.refs, fails: works})()
 		first := r.send(ctx, hook{sample: s})
 		if !r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.failed > 0 }) {
@@ -300,7 +300,7 @@ func answersItself(ctx context.Context, r *run) verdict {
 	if k := kinds[1]; r.habit(ctx, k) == 0 {
 		return notSeen("the app sent nothing when a person wrote on a post")
 	}
-	s := r.of(event.NewMessageOnPost, swap(postMessage, `"side":"BUYER","type":"HUMAN"`, `"side":"SELLER","type":"BOT"`), "")
+	s := r.of(event.NewMessageOnPost, swap(postMessage, `"side":"BUYER","type":"HUMAN"`, `"side":"SELLER","type":"BOT"`), metadata)
 	r.send(ctx, hook{sample: s})
 	if r.settled(ctx, s) > 0 {
 		return failed("the app answered a message whose sender is a BOT")
@@ -310,7 +310,7 @@ func answersItself(ctx context.Context, r *run) verdict {
 
 func actedAtOnce(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, usual int) verdict {
-		s, goesOn := r.of(k.event, k.payload, ""), make(chan struct{})
+		s, goesOn := r.of(k.event, k.payload, metadata), make(chan struct{})
 		defer r.platform.add(&rule{refs: s.refs, until: goesOn})()
 		var sending sync.WaitGroup
 		sending.Go(func() { r.send(ctx, hook{sample: s}) })
@@ -335,14 +335,14 @@ func actedAtOnce(ctx context.Context, r *run) verdict {
 
 func callsBack(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, _ int) verdict {
-		s, goesOn := r.of(k.event, k.payload, ""), make(chan struct{})
+		s, goesOn := r.of(k.event, k.payload, metadata), make(chan struct{})
 		defer r.platform.add(&rule{refs: s.refs, until: goesOn})()
 		var first reply
 		var sending sync.WaitGroup
 		sending.Go(func() { first = r.send(ctx, hook{sample: s}) })
 		r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > 0 })
 		short, cancel := context.WithTimeout(ctx, r.bounds.Answer/2) // the app must not give up on the platform before
-		other := r.send(short, hook{sample: r.of(k.event, k.payload, "")})
+		other := r.send(short, hook{sample: r.of(k.event, k.payload, metadata)})
 		cancel()
 		close(goesOn)
 		sending.Wait()

@@ -71,7 +71,8 @@ type way func(l *line, req *http.Request) (*http.Response, error)
 // trip is what one request asks of the line, and what the line saw.
 type trip struct {
 	way       way
-	connected bool  // a connection was made; what failed then, failed on it
+	connected bool  // there was a connection; what failed then, failed on it
+	reused    bool  // which had been used before
 	err       error // of the connection
 	endless   bool  // nobody read the answer to its end
 }
@@ -84,11 +85,18 @@ func (l *line) RoundTrip(req *http.Request) (*http.Response, error) {
 	if !ok {
 		return l.base.RoundTrip(req)
 	}
+	send := t.way
+	if send == nil {
+		send = asItIs
+	}
 	var resp *http.Response
-	if t.way != nil {
-		resp, t.err = t.way(l, req)
-	} else {
-		resp, t.err = l.base.RoundTrip(req)
+	if resp, t.err = send(l, req); t.err != nil && t.reused && req.GetBody != nil && req.Context().Err() == nil {
+		// The app may have closed the connection just as it was used again, which is no
+		// fault of either. Failure policy: send once more, over a new one.
+		l.CloseIdleConnections()
+		if req.Body, t.err = req.GetBody(); t.err == nil {
+			resp, t.err = send(l, req)
+		}
 	}
 	if t.err != nil {
 		return nil, t.err
@@ -183,7 +191,7 @@ func (r *run) key(given string) string {
 
 // in is the context that takes the trip to the line.
 func (t *trip) in(ctx context.Context) context.Context {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { t.connected = true }})
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) { t.connected, t.reused = true, c.Reused }})
 	return context.WithValue(ctx, tripKey{}, t)
 }
 
@@ -219,6 +227,8 @@ func quoted(answer []byte) string {
 	}
 	return fmt.Sprintf("%q", line)
 }
+
+func asItIs(l *line, req *http.Request) (*http.Response, error) { return l.base.RoundTrip(req) }
 
 // changed sends a request after a change to it.
 func changed(change func(*http.Request)) way {
