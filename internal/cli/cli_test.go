@@ -3,6 +3,7 @@ package cli_test
 import (
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"errors"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -63,6 +65,7 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"server":   useServer,
 			"receiver": receiver,
 			"feed":     feed,
+			"junit":    junit,
 		},
 	})
 }
@@ -131,6 +134,32 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 	ts.Defer(srv.Close)
 	ts.Setenv("RECEIVER", srv.URL)
+}
+
+// junit reads a JUnit file, which must have so many failures and skipped cases.
+func junit(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: junit FILE FAILURES SKIPPED")
+	}
+	var file struct {
+		Cases []struct {
+			Failure *struct{} `xml:"failure"`
+			Skipped *struct{} `xml:"skipped"`
+		} `xml:"testsuite>testcase"`
+	}
+	ts.Check(xml.Unmarshal([]byte(ts.ReadFile(args[0])), &file))
+	failures, skipped := 0, 0
+	for _, c := range file.Cases {
+		if c.Failure != nil {
+			failures++
+		}
+		if c.Skipped != nil {
+			skipped++
+		}
+	}
+	if got := []string{strconv.Itoa(failures), strconv.Itoa(skipped)}; !slices.Equal(got, args[1:]) {
+		ts.Fatalf("%s failures and %s skipped cases, want %s and %s", got[0], got[1], args[1], args[2])
+	}
 }
 
 // feed writes messages to the dev server on a data directory, one after

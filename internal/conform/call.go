@@ -129,6 +129,11 @@ func variants(t Target, calls ...asked) func(context.Context, *run) verdict {
 	return func(ctx context.Context, r *run) verdict { return r.ask(ctx, t, calls...) }
 }
 
+func clicksTwice(ctx context.Context, r *run) verdict {
+	body := string(r.callBody(actionBody))
+	return r.ask(ctx, Action, asked{"the first click", body}, asked{"the second one", body})
+}
+
 // keyed is a check that calls with a key that is not the app's.
 func keyed(t Target, what string, key func(right string) string) func(context.Context, *run) verdict {
 	return func(ctx context.Context, r *run) verdict {

@@ -196,7 +196,7 @@ type run struct {
 	targets  []Target
 	secrets  [][]byte
 	client   *webhook.Client
-	slow     *webhook.Client // waits as long as a slow sender drips
+	patient  *webhook.Client // for as long as the run lasts
 	platform *platform       // nil: what the app does is not seen
 	begun    int64           // microseconds: webhook-ids of one run are of no other
 	sent     atomic.Int64    // webhooks
@@ -252,7 +252,7 @@ func newRun(o Options) (*run, error) {
 	}
 	transport := newLine(o.Mine)
 	r.client = webhook.NewClient(webhook.Options{Transport: transport, Timeout: r.bounds.Answer, Version: o.Version})
-	r.slow = webhook.NewClient(webhook.Options{Transport: transport, Timeout: r.bounds.Slow, Version: o.Version})
+	r.patient = webhook.NewClient(webhook.Options{Transport: transport, Timeout: r.bounds.Run, Version: o.Version})
 	return r, nil
 }
 

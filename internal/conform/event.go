@@ -379,7 +379,9 @@ func blocksOthers(ctx context.Context, r *run) verdict {
 }
 
 func neverEnds(ctx context.Context, r *run) verdict {
-	p := r.send(ctx, hook{sample: r.padded(dripped), way: drip(make(chan struct{})), drip: true})
+	bounded, cancel := context.WithTimeout(ctx, r.bounds.Slow)
+	defer cancel()
+	p := r.send(bounded, hook{sample: r.padded(dripped), way: drip(make(chan struct{})), drip: true})
 	if p.Reason == webhook.TimedOut {
 		return failed("a sender that sent one byte every %v was still listened to after %v", dripEvery, r.bounds.Slow)
 	}

@@ -189,10 +189,10 @@ func build() []Check {
 		}, "GET on the event URL; wanted is an answer that is not 2xx.",
 			"The platform only ever uses POST. An address that says yes to GET hides that it is not the event URL: a mistyped path looks well.",
 			"Answer 405 to everything but POST."),
-		e("body/largest", Error, hard, func(ctx context.Context, r *run) verdict {
+		e("body/largest", Warning, hard, func(ctx context.Context, r *run) verdict {
 			return r.accept(ctx, plain("a post update of 68 KiB", r.padded(largest)))
 		}, "The largest webhook that the platform sends, a post with 64 KiB of data and 4 KiB of metadata; wanted is 2xx.",
-			"A limit below what is sent makes a few webhooks fail that nobody looks for (contract, sections 4 and 8). "+whyRetried,
+			"An app that listens to posts and has a lower limit fails with a few webhooks that nobody looks for. "+whyRetried,
 			"Allow bodies of 128 KiB at least, and refuse above 1 MiB."),
 		e("body/huge", Error, hard, hugeBody, "A body of 1 MiB; wanted is 2xx or 413.",
 			"Who can reach the app can send as much. It must neither hang nor fall over, and say what was too much.",
@@ -296,7 +296,7 @@ func actionChecks() []Check {
 			"user_side SUPPLY, DEMAND and null; wanted is an answer.", "Either side of a chat can click, and in a bot's chat there are no sides. "+whyActs, "Serve both sides, or answer a text_message that says why not."),
 		a("unknown-field", Error, gentle, variants(Action, asked{"a field that does not exist yet", swap(actionBody, `"touchpoint"`, `"new_field":{"a":1},"touchpoint"`)}, asked{"a touchpoint that does not exist yet", swap(actionBody, `"CHAT"`, `"NEW_PLACE"`)}),
 			"A field and a touchpoint that do not exist yet; wanted is an answer.", whyGrows+whyActs, "Decode without refusing unknown fields and values."),
-		a("twice", Error, gentle, variants(Action, asked{"a click", actionBody}, asked{"a second click", actionBody}), "Two clicks; wanted is an answer to each.",
+		a("twice", Error, gentle, clicksTwice, "The same button twice; wanted is an answer to each click.",
 			"People click twice. The platform does not repeat clicks, and does not hold them back either. "+whyActs, "Answer a second click with words, too."),
 		a("at-once", Error, hard, together(Action, actionBody), "16 calls at the same time; wanted is an answer to each within 5 s.", whyActs, "Serve requests side by side."),
 	}

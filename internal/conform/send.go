@@ -134,7 +134,7 @@ type hook struct {
 	key     string    // default the app's
 	secrets [][]byte  // default the app's; empty and not nil: none
 	way     way
-	drip    bool // wait as long as a slow sender drips
+	drip    bool // takes longer than an answer may
 }
 
 // noKey stands for an Authorization header that is not there.
@@ -159,7 +159,7 @@ func (r *run) send(ctx context.Context, h hook) reply {
 	}
 	client := r.client
 	if h.drip {
-		client = r.slow
+		client = r.patient
 	}
 	t := &trip{way: h.way}
 	result := client.Send(t.in(ctx), req, h.at)
