@@ -204,6 +204,8 @@ var zoo = map[string][]string{
 	"answers bots":             {"repeat/own-message"},
 	"does one thing at a time": {"callback/inside"},
 
+	"acts afterwards": {}, // which is as good
+
 	"never ends":            {"slow/never-ends"},
 	"reads one at a time":   {"slow/blocks-others", "slow/never-ends"},
 	"dies of a slow sender": {"answer/afterwards"},
@@ -214,7 +216,7 @@ var (
 	sessions = map[string][]string{
 		"opens a path":                      {"session/answer"},
 		"opens plain http":                  {"session/answer"},
-		"opens with a password":             {"session/answer"},
+		"opens with a name":                 {"session/answer"},
 		"opens nothing":                     {"session/answer"},
 		"opens with 201":                    {"session/answer"},
 		"has another key":                   {"session/key-refused"},

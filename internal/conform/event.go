@@ -72,16 +72,82 @@ func unread(what string, p reply) verdict {
 	return passed()
 }
 
-// sign judges a webhook whose signature is wrong in some way.
-func (r *run) sign(ctx context.Context, what string, h hook) verdict {
+// notTheirs signs what the app must not believe.
+const notTheirs = "a key that is not the app's own..."
+
+func unsigned() verdict { return verdict{Skipped, "no signing secret was given", ""} }
+
+// signed is a check of a webhook whose signature is wrong in some way.
+func signed(what string, wrong func(*run) hook) func(context.Context, *run) verdict {
+	return func(ctx context.Context, r *run) verdict {
+		if r.secrets == nil {
+			return unsigned()
+		}
+		h := wrong(r)
+		h.sample = r.ordinary()
+		if p := r.send(ctx, h); p.accepted() {
+			return failed("the app answered %d to %s", p.Status, what)
+		}
+		return passed()
+	}
+}
+
+// carryingMetadata is a check of a message with some metadata.
+func carryingMetadata(what, meta string) func(context.Context, *run) verdict {
+	return func(ctx context.Context, r *run) verdict {
+		return r.accept(ctx, plain(what, r.of(event.NewMessageOnPost, postMessage, meta)))
+	}
+}
+
+func rotated(ctx context.Context, r *run) verdict {
 	if r.secrets == nil {
-		return verdict{Skipped, "no signing secret was given", ""}
+		return unsigned()
 	}
-	h.sample = r.ordinary()
-	if p := r.send(ctx, h); p.accepted() {
-		return failed("the app answered %d to %s", p.Status, what)
-	}
-	return passed()
+	return r.accept(ctx, labelled{"two signatures, the second the app's", hook{sample: r.ordinary(), secrets: append([][]byte{[]byte(notTheirs)}, r.secrets...)}})
+}
+
+func daysLater(ctx context.Context, r *run) verdict {
+	s := r.at(time.Now().Add(-daysLate), event.NewMessageOnPost, postMessage, metadata)
+	return r.accept(ctx, labelled{"a message of three days ago", hook{sample: s, attempt: attemptsLate}})
+}
+
+func cutJSON(ctx context.Context, r *run) verdict {
+	s := r.ordinary()
+	s.body = s.body[:len(s.body)/2]
+	return unread("half a JSON body", r.send(ctx, hook{sample: s}))
+}
+
+func emptyBody(ctx context.Context, r *run) verdict {
+	s := r.ordinary()
+	s.body = nil
+	return unread("an empty body", r.send(ctx, hook{sample: s}))
+}
+
+func form(ctx context.Context, r *run) verdict {
+	s := r.ordinary()
+	s.body = []byte("type=NEW_MESSAGE&text=Hello")
+	form := changed(func(req *http.Request) { req.Header["Content-Type"] = []string{"application/x-www-form-urlencoded"} })
+	return unread("a form instead of JSON", r.send(ctx, hook{sample: s, way: form}))
+}
+
+func gets(ctx context.Context, r *run) verdict {
+	get := changed(func(req *http.Request) {
+		req.Method, req.Body, req.ContentLength, req.GetBody = http.MethodGet, nil, 0, nil
+		req.Header.Del("Content-Type")
+	})
+	return unread("GET", r.send(ctx, hook{sample: r.ordinary(), way: get}))
+}
+
+func largestBody(ctx context.Context, r *run) verdict {
+	return r.accept(ctx, plain("a post update of 68 KiB", r.padded(largest)))
+}
+
+func cutBody(ctx context.Context, r *run) verdict {
+	return unread("a body that ends before its Content-Length", r.send(ctx, hook{sample: r.ordinary(), way: broken}))
+}
+
+func afterwards(ctx context.Context, r *run) verdict {
+	return r.accept(ctx, plain("an ordinary webhook after all other checks", r.ordinary()))
 }
 
 func orders(ctx context.Context, r *run) verdict {

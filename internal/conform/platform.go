@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	maxCall  = 64 << 10 // bytes of a call's body that are kept
-	maxCalls = 10_000   // calls that are remembered
+	maxNames = 16 << 10 // bytes of a call that are looked at for what it names
+	maxActs  = 2000     // acts that are remembered
+	maxSent  = 64 << 20 // bytes of a call's body; the largest upload is 50 MB
 )
 
 // platform is what the app under test calls: an open API (contract section 4)
@@ -30,7 +31,7 @@ type platform struct {
 
 // act is a call by which an app does something, as opposed to reading.
 type act struct {
-	text string // path, query and body: what it names
+	text string // path, body and query: what it names
 	tally
 }
 
@@ -62,7 +63,11 @@ func (p *platform) serve(l net.Listener) (stop func()) {
 
 // ServeHTTP answers a call of the app.
 func (p *platform) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<20))
+	sent := http.MaxBytesReader(w, r.Body, maxSent)
+	body, err := io.ReadAll(io.LimitReader(sent, maxNames))
+	if err == nil {
+		_, err = io.Copy(io.Discard, sent)
+	}
 	if err != nil {
 		refuse(w, http.StatusRequestEntityTooLarge, 8, "the body cannot be read")
 		return
@@ -96,14 +101,15 @@ func named(r *http.Request, body []byte) string {
 	if err != nil {
 		query = r.URL.RawQuery
 	}
-	return r.URL.Path + "\n" + query + "\n" + string(body[:min(len(body), maxCall)])
+	text := r.URL.Path + "\n" + string(body) + "\n" + query
+	return text[:min(len(text), maxNames)]
 }
 
 // act notes an act, and says whether it succeeds.
 func (p *platform) act(ctx context.Context, text string) bool {
 	p.mu.Lock()
 	at := len(p.acts)
-	known := at < maxCalls
+	known := at < maxActs
 	if known {
 		p.acts = append(p.acts, act{text, tally{begun: 1}})
 	}

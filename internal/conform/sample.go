@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/openkenar/openkenar/internal/event"
+	"github.com/openkenar/openkenar/internal/wire"
 )
 
 // sample is a webhook about what never happened: every sample has a
@@ -96,7 +97,7 @@ func (r *run) raw(body string) sample {
 }
 
 func (r *run) filled(text string, now time.Time, refs []string) string {
-	quoted, _ := json.Marshal(r.o.Text) //nolint:errchkjson // a string
+	quoted, _ := wire.Marshal(r.o.Text) // a string: cannot fail
 	return swap(text, "$conversation", refs[0], "$message", refs[1], "$post", refs[2], "$user", token(22),
 		"$at", strconv.FormatInt(now.UnixMicro(), 10), "$text", string(quoted))
 }
