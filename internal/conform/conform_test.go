@@ -36,7 +36,7 @@ func TestExemplary(t *testing.T) {
 func TestNaive(t *testing.T) {
 	t.Parallel()
 	p := start(t, "is naive")
-	report := check(t, p, func(o *conform.Options) { o.EventURL, o.SigningSecret = p.url+"/event", "" })
+	report := check(t, p, func(o *conform.Options) { o.EventURL, o.SigningSecret, o.Bounds.Slow = p.url+"/event", "", time.Second })
 	want := []string{"key/missing", "key/wrong", "repeat/acted-twice", "repeat/lost", "repeat/own-message", "repeat/at-once", "slow/never-ends"}
 	if got := ids(report); !slices.Equal(got, want) {
 		t.Errorf("findings %q, want %q", got, want)
@@ -250,13 +250,22 @@ var (
 	}
 )
 
+// bounds are those of apps whose fault takes time.
+var bounds = map[string]conform.Bounds{
+	"is late":                  {Answer: time.Second},
+	"never ends":               {Slow: time.Second},
+	"reads one at a time":      {Answer: 3 * time.Second, Slow: time.Second},
+	"acts afterwards":          {Settle: 2 * time.Second},
+	"does one thing at a time": {Answer: 4 * time.Second},
+}
+
 // TestZoo: an app that is wrong in one way gets the finding for that and no
 // other; and there is an app for each check.
 func TestZoo(t *testing.T) {
 	t.Parallel()
 	found := map[string]bool{}
 	var running sync.WaitGroup
-	turns := make(chan struct{}, 24) // they mostly wait: more than t.Parallel would run
+	turns := make(chan struct{}, 40) // they mostly wait: more than t.Parallel would run
 	for _, z := range []struct {
 		apps map[string][]string
 		aim  func(o *conform.Options, url string)
@@ -273,7 +282,12 @@ func TestZoo(t *testing.T) {
 			running.Go(func() {
 				turns <- struct{}{}
 				defer func() { <-turns }()
-				report, err := run(t, p, func(o *conform.Options) { z.aim(o, p.url) })
+				report, err := run(t, p, func(o *conform.Options) {
+					z.aim(o, p.url)
+					if b, ok := bounds[fault]; ok {
+						o.Bounds = b
+					}
+				})
 				if err != nil {
 					t.Errorf("an app that %s: %v", fault, err)
 				}

@@ -314,6 +314,27 @@ func (r *run) settled(ctx context.Context, s sample) int {
 	return n
 }
 
+// begins waits until an app acts on a webhook, or has not although it answered.
+func (r *run) begins(ctx context.Context, s sample, answered <-chan struct{}) {
+	ctx, stop := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		defer stop()
+		select {
+		case <-answered:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(r.bounds.Settle):
+		case <-ctx.Done():
+		}
+	})
+	r.platform.wait(ctx, s.refs, r.bounds.Run, func(t tally) bool { return t.begun > 0 })
+	stop()
+	watching.Wait()
+}
+
 func actedTwice(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, _ int) verdict {
 		s := r.of(k.event, k.payload, metadata)
@@ -379,8 +400,12 @@ func actedAtOnce(ctx context.Context, r *run) verdict {
 		s, goesOn := r.of(k.event, k.payload, metadata), make(chan struct{})
 		defer r.platform.add(&rule{refs: s.refs, until: goesOn})()
 		var sending sync.WaitGroup
-		sending.Go(func() { r.send(ctx, hook{sample: s}) })
-		r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > 0 })
+		ended := make(chan struct{})
+		sending.Go(func() {
+			defer close(ended)
+			r.send(ctx, hook{sample: s})
+		})
+		r.begins(ctx, s, ended)
 		answered := make(chan struct{})
 		sending.Go(func() {
 			defer close(answered)
@@ -405,8 +430,12 @@ func callsBack(ctx context.Context, r *run) verdict {
 		defer r.platform.add(&rule{refs: s.refs, until: goesOn})()
 		var first reply
 		var sending sync.WaitGroup
-		sending.Go(func() { first = r.send(ctx, hook{sample: s}) })
-		r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > 0 })
+		ended := make(chan struct{})
+		sending.Go(func() {
+			defer close(ended)
+			first = r.send(ctx, hook{sample: s})
+		})
+		r.begins(ctx, s, ended)
 		short, cancel := context.WithTimeout(ctx, r.bounds.Answer/2) // the app must not give up on the platform before
 		other := r.send(short, hook{sample: r.of(k.event, k.payload, metadata)})
 		cancel()
