@@ -18,9 +18,9 @@ import (
 )
 
 type conformCmd struct {
-	EventURL   string `name:"event-url" group:"What to check" help:"The app's event URL." placeholder:"URL"`
-	SessionURL string `name:"session-url" group:"What to check" help:"Its session initialization URL." placeholder:"URL"`
-	ActionURL  string `name:"action-url" group:"What to check" help:"Its dynamic action URL." placeholder:"URL"`
+	EventURL   string `name:"event-url" help:"The app's event URL." placeholder:"URL"`
+	SessionURL string `name:"session-url" help:"Its session initialization URL." placeholder:"URL"`
+	ActionURL  string `name:"action-url" help:"Its dynamic action URL." placeholder:"URL"`
 
 	IdentificationKey string   `config:"" help:"What the app wants in Authorization. Default: OPENKENAR_IDENTIFICATION_KEY, else that of the sample app in DATA/dev.json." placeholder:"KEY"`
 	SigningSecret     string   `config:"" help:"The app's signing secret (whsec_…): everything is signed, and signatures are checked. Best set as OPENKENAR_SIGNING_SECRET." placeholder:"SECRET"`

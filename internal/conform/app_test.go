@@ -32,6 +32,7 @@ const (
 	crowd    = 8 // requests at a time that are too many for an app with that fault
 	lingers  = 50 * time.Millisecond
 	readTime = 2 * time.Second
+	settle   = 300 * time.Millisecond
 )
 
 // app is a receiver as it should be, but for its one fault.
@@ -498,7 +499,7 @@ func run(t *testing.T, p place, change func(*conform.Options)) (conform.Report, 
 	o := conform.Options{
 		IdentificationKey: key, SigningSecret: secret, Platform: p.platform, Version: "test", ActionData: []byte(`{"cell":4}`),
 		// Far above what a right app takes on a busy machine.
-		Bounds: conform.Bounds{Run: 3 * time.Minute, Slow: 30 * time.Second, Settle: 300 * time.Millisecond},
+		Bounds: conform.Bounds{Run: 3 * time.Minute, Slow: 30 * time.Second, Settle: settle},
 	}
 	change(&o)
 	return conform.Run(t.Context(), o)

@@ -253,10 +253,10 @@ var (
 // bounds are those of apps whose fault takes time.
 var bounds = map[string]conform.Bounds{
 	"is late":                  {Answer: time.Second},
-	"never ends":               {Slow: time.Second},
-	"reads one at a time":      {Answer: 3 * time.Second, Slow: time.Second},
-	"acts afterwards":          {Settle: 2 * time.Second},
-	"does one thing at a time": {Answer: 4 * time.Second},
+	"never ends":               {Slow: time.Second, Settle: settle},
+	"reads one at a time":      {Answer: 3 * time.Second, Slow: time.Second, Settle: settle},
+	"acts afterwards":          {Settle: time.Second},
+	"does one thing at a time": {Answer: 4 * time.Second, Settle: settle},
 }
 
 // TestZoo: an app that is wrong in one way gets the finding for that and no
