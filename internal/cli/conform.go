@@ -27,6 +27,7 @@ type conformCmd struct {
 	Data              string   `config:"" default:".openkenar" help:"Data directory of dev mode, for its dev.json." type:"path" placeholder:"DIR"`
 	PlatformListen    string   `help:"Address to play the platform on that the app calls: start the app with it as its platform, and what it does is seen too, as that a repeat sends nothing twice." placeholder:"HOST:PORT"`
 	Text              string   `default:"Hello!" help:"Text of the messages: one that the app acts on (${default})." placeholder:"TEXT"`
+	Metadata          string   `default:"{\"key\":\"value\"}" help:"What the app's subscriptions carry (${default})." placeholder:"JSON"`
 	ActionData        string   `default:"{}" help:"What a button of the app carries, for its dynamic action URL (${default})." placeholder:"JSON"`
 	Only              []string `help:"Run these checks alone; what stands before the slash names all of a kind." placeholder:"ID"`
 
@@ -67,7 +68,7 @@ func (f conformCmd) Run(ctx context.Context, c *call) error {
 	}
 	o := conform.Options{
 		EventURL: f.EventURL, SessionURL: f.SessionURL, ActionURL: f.ActionURL, SigningSecret: f.SigningSecret,
-		Only: f.Only, Text: f.Text, ActionData: []byte(f.ActionData), Mine: f.Mine, Version: Version,
+		Only: f.Only, Text: f.Text, Metadata: []byte(f.Metadata), ActionData: []byte(f.ActionData), Mine: f.Mine, Version: Version,
 		Bounds: conform.Bounds{Run: f.Timeout, Slow: f.SlowFor},
 	}
 	var err error

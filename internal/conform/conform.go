@@ -79,6 +79,9 @@ type Options struct {
 	Only []string
 	// Text of messages: one that the app acts on. Default "Hello!".
 	Text string
+	// Metadata is what the app's subscriptions carry, a JSON object. Default
+	// {"key":"value"}.
+	Metadata []byte
 	// ActionData is what a button of the app carries, a JSON object. Default {}.
 	ActionData []byte
 	// Mine says that the targets are the caller's own although their addresses are public.
@@ -211,6 +214,9 @@ type run struct {
 func newRun(o Options) (*run, error) {
 	r := &run{o: o, bounds: o.Bounds.orDefault(), begun: time.Now().UnixMicro(), results: map[string]Result{}, usual: map[event.Type]int{}}
 	r.o.Text = cmp.Or(o.Text, "Hello!")
+	if len(o.Metadata) == 0 {
+		r.o.Metadata = []byte(`{"key":"value"}`)
+	}
 	if len(o.ActionData) == 0 {
 		r.o.ActionData = []byte("{}")
 	}
@@ -237,6 +243,9 @@ func newRun(o Options) (*run, error) {
 	}
 	if !isObject(r.o.ActionData) {
 		return nil, errors.New("the action's data is not a JSON object")
+	}
+	if !isObject(r.o.Metadata) || len(o.Metadata) > event.MaxMetadata {
+		return nil, fmt.Errorf("the metadata is not a JSON object of at most %d bytes", event.MaxMetadata)
 	}
 	if o.SigningSecret != "" {
 		secret, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(o.SigningSecret, "whsec_"))

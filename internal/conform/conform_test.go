@@ -81,6 +81,7 @@ func TestCannotRun(t *testing.T) {
 		"not printable ASCII":          func(o *conform.Options) { o.EventURL, o.IdentificationKey = gone.URL, "key\r\nX: y" },
 		"signing secret":               func(o *conform.Options) { o.EventURL, o.SigningSecret = gone.URL, "whsec_?" },
 		"data is not a JSON object":    func(o *conform.Options) { o.ActionURL, o.ActionData = gone.URL, []byte("[]") },
+		"metadata is not":              func(o *conform.Options) { o.EventURL, o.Metadata = gone.URL, []byte("null") },
 		`no check "repeat/twice"`:      func(o *conform.Options) { o.EventURL, o.Only = gone.URL, []string{"repeat/twice"} },
 		"for an app of your own":       func(o *conform.Options) { o.EventURL = "http://203.0.113.9:9/" },
 		"session URL http://127.0.0.1": func(o *conform.Options) { o.SessionURL = gone.URL },

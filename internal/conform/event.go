@@ -95,7 +95,7 @@ func signed(what string, wrong func(*run) hook) func(context.Context, *run) verd
 // carryingMetadata is a check of a message with some metadata.
 func carryingMetadata(what, meta string) func(context.Context, *run) verdict {
 	return func(ctx context.Context, r *run) verdict {
-		return r.accept(ctx, plain(what, r.of(event.NewMessageOnPost, postMessage, meta)))
+		return r.accept(ctx, plain(what, r.with(meta, event.NewMessageOnPost, postMessage)))
 	}
 }
 
@@ -107,7 +107,7 @@ func rotated(ctx context.Context, r *run) verdict {
 }
 
 func daysLater(ctx context.Context, r *run) verdict {
-	s := r.at(time.Now().Add(-daysLate), event.NewMessageOnPost, postMessage, metadata)
+	s := r.at(time.Now().Add(-daysLate), event.NewMessageOnPost, postMessage)
 	return r.accept(ctx, labelled{"a message of three days ago", hook{sample: s, attempt: attemptsLate}})
 }
 
@@ -152,7 +152,7 @@ func afterwards(ctx context.Context, r *run) verdict {
 
 func orders(ctx context.Context, r *run) verdict {
 	now := time.Now()
-	newer, older := r.at(now, event.NewMessageOnPost, postMessage, metadata), r.at(now.Add(-time.Minute), event.NewMessageOnPost, postMessage, metadata)
+	newer, older := r.at(now, event.NewMessageOnPost, postMessage), r.at(now.Add(-time.Minute), event.NewMessageOnPost, postMessage)
 	older.body = bytes.ReplaceAll(older.body, []byte(older.refs[0]), []byte(newer.refs[0])) // the same conversation
 	return r.accept(ctx, plain("the newer message", newer), plain("the older one after it", older))
 }
@@ -160,7 +160,7 @@ func orders(ctx context.Context, r *run) verdict {
 func repeats(ctx context.Context, r *run) verdict {
 	var hooks []labelled
 	for _, k := range kinds {
-		s := r.of(k.event, k.payload, metadata)
+		s := r.of(k.event, k.payload)
 		hooks = append(hooks, plain(k.name, s), labelled{k.name + ", repeated", hook{sample: s, attempt: 2}})
 	}
 	return r.accept(ctx, hooks...)
@@ -168,8 +168,8 @@ func repeats(ctx context.Context, r *run) verdict {
 
 func unknownTypes(ctx context.Context, r *run) verdict {
 	return r.accept(ctx,
-		plain("type NEW_THING", r.raw(`{"type":"NEW_THING","metadata":{"key":"value"},"new_thing":{"id":"$message"}}`)),
-		plain("a type and nothing of it", r.raw(`{"type":"NEW_THING","metadata":{"key":"value"}}`)))
+		plain("type NEW_THING", r.raw(`{"type":"NEW_THING","metadata":$metadata,"new_thing":{"id":"$message"}}`)),
+		plain("a type and nothing of it", r.raw(`{"type":"NEW_THING","metadata":$metadata}`)))
 }
 
 func unknownFields(ctx context.Context, r *run) verdict {
@@ -177,19 +177,19 @@ func unknownFields(ctx context.Context, r *run) verdict {
 	top := r.ordinary()
 	top.body = append(bytes.TrimSuffix(top.body, []byte("}")), `,"new_field":{"a":1}}`...)
 	return r.accept(ctx, plain("beside the type", top),
-		plain("in the message, its sender and its conversation", r.of(event.NewMessageOnPost, deep, metadata)),
-		plain("in the post", r.of(event.PostUpdate, swap(postUpdate, `"city"`, `"new_field":[],"city"`), metadata)),
-		plain("in the transaction", r.of(event.PaymentTransaction, swap(transaction, `"state"`, `"new_field":"","state"`), metadata)))
+		plain("in the message, its sender and its conversation", r.of(event.NewMessageOnPost, deep)),
+		plain("in the post", r.of(event.PostUpdate, swap(postUpdate, `"city"`, `"new_field":[],"city"`))),
+		plain("in the transaction", r.of(event.PaymentTransaction, swap(transaction, `"state"`, `"new_field":"","state"`))))
 }
 
 func unknownEnums(ctx context.Context, r *run) verdict {
 	return r.accept(ctx,
-		plain("message type STICKER", r.of(event.NewMessageOnPost, swap(postMessage, `"TEXT"`, `"STICKER"`, `"text":$text`, `"sticker_data":{"id":"s"}`), metadata)),
-		plain("sender type SYSTEM", r.of(event.NewChatbotMessage, swap(botMessage, `"HUMAN"`, `"SYSTEM"`), metadata)),
-		plain("conversation type GROUP", r.of(event.NewMessageOnPost, swap(postMessage, `"POST"`, `"GROUP"`), metadata)),
-		plain("post update PROMOTE", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISH"`, `"PROMOTE"`), metadata)),
-		plain("post state FROZEN", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISHED"`, `"FROZEN"`), metadata)),
-		plain("transaction state DISPUTED", r.of(event.PaymentTransaction, swap(transaction, `PENDING`, `DISPUTED`), metadata)))
+		plain("message type STICKER", r.of(event.NewMessageOnPost, swap(postMessage, `"TEXT"`, `"STICKER"`, `"text":$text`, `"sticker_data":{"id":"s"}`))),
+		plain("sender type SYSTEM", r.of(event.NewChatbotMessage, swap(botMessage, `"HUMAN"`, `"SYSTEM"`))),
+		plain("conversation type GROUP", r.of(event.NewMessageOnPost, swap(postMessage, `"POST"`, `"GROUP"`))),
+		plain("post update PROMOTE", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISH"`, `"PROMOTE"`))),
+		plain("post state FROZEN", r.of(event.PostUpdate, swap(postUpdate, `"PUBLISHED"`, `"FROZEN"`))),
+		plain("transaction state DISPUTED", r.of(event.PaymentTransaction, swap(transaction, `PENDING`, `DISPUTED`))))
 }
 
 // typed is a check of one event type: every payload that it can have.
@@ -197,7 +197,7 @@ func typed(t event.Type) func(context.Context, *run) verdict {
 	return func(ctx context.Context, r *run) verdict {
 		var hooks []labelled
 		for i, payload := range payloads[t] {
-			hooks = append(hooks, plain(fmt.Sprintf("%s, variant %d", t, i+1), r.of(t, payload, metadata)))
+			hooks = append(hooks, plain(fmt.Sprintf("%s, variant %d", t, i+1), r.of(t, payload)))
 		}
 		return r.accept(ctx, hooks...)
 	}
@@ -212,7 +212,7 @@ func carrying(typ string) func(context.Context, *run) verdict {
 				continue
 			}
 			for _, k := range kinds {
-				hooks = append(hooks, plain(k.name+" of type "+typ, r.of(k.event, swap(k.payload, `"TEXT"`, `"`+typ+`"`, `"text":$text`, c.field), metadata)))
+				hooks = append(hooks, plain(k.name+" of type "+typ, r.of(k.event, swap(k.payload, `"TEXT"`, `"`+typ+`"`, `"text":$text`, c.field))))
 			}
 		}
 		return r.accept(ctx, hooks...)
@@ -297,7 +297,7 @@ func (r *run) habit(ctx context.Context, k kind) int {
 	if n, ok := r.usual[k.event]; ok {
 		return n
 	}
-	s := r.of(k.event, k.payload, metadata)
+	s := r.of(k.event, k.payload)
 	r.send(ctx, hook{sample: s})
 	n := r.settled(ctx, s)
 	r.usual[k.event] = n
@@ -337,7 +337,7 @@ func (r *run) begins(ctx context.Context, s sample, answered <-chan struct{}) {
 
 func actedTwice(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, _ int) verdict {
-		s := r.of(k.event, k.payload, metadata)
+		s := r.of(k.event, k.payload)
 		r.send(ctx, hook{sample: s})
 		once := r.settled(ctx, s)
 		r.send(ctx, hook{sample: s, attempt: 2})
@@ -354,7 +354,7 @@ func times(first, all int) string {
 
 func lostOnFailure(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, _ int) verdict {
-		s, works := r.of(k.event, k.payload, metadata), make(chan struct{})
+		s, works := r.of(k.event, k.payload), make(chan struct{})
 		defer r.platform.add(&rule{refs: s.refs, fails: works})()
 		first := r.send(ctx, hook{sample: s})
 		if !r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.failed > 0 }) {
@@ -387,7 +387,7 @@ func answersItself(ctx context.Context, r *run) verdict {
 	if k := kinds[1]; r.habit(ctx, k) == 0 {
 		return notSeen("the app sent nothing when a person wrote on a post")
 	}
-	s := r.of(event.NewMessageOnPost, swap(postMessage, `"side":"BUYER","type":"HUMAN"`, `"side":"SELLER","type":"BOT"`), metadata)
+	s := r.of(event.NewMessageOnPost, swap(postMessage, `"side":"BUYER","type":"HUMAN"`, `"side":"SELLER","type":"BOT"`))
 	r.send(ctx, hook{sample: s})
 	if r.settled(ctx, s) > 0 {
 		return failed("the app answered a message whose sender is a BOT")
@@ -397,7 +397,7 @@ func answersItself(ctx context.Context, r *run) verdict {
 
 func actedAtOnce(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, usual int) verdict {
-		s, goesOn := r.of(k.event, k.payload, metadata), make(chan struct{})
+		s, goesOn := r.of(k.event, k.payload), make(chan struct{})
 		defer r.platform.add(&rule{refs: s.refs, until: goesOn})()
 		var sending sync.WaitGroup
 		ended := make(chan struct{})
@@ -426,7 +426,7 @@ func actedAtOnce(ctx context.Context, r *run) verdict {
 
 func callsBack(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, _ int) verdict {
-		s, goesOn := r.of(k.event, k.payload, metadata), make(chan struct{})
+		s, goesOn := r.of(k.event, k.payload), make(chan struct{})
 		defer r.platform.add(&rule{refs: s.refs, until: goesOn})()
 		var first reply
 		var sending sync.WaitGroup
@@ -437,7 +437,7 @@ func callsBack(ctx context.Context, r *run) verdict {
 		})
 		r.begins(ctx, s, ended)
 		short, cancel := context.WithTimeout(ctx, r.bounds.Answer/2) // the app must not give up on the platform before
-		other := r.send(short, hook{sample: r.of(k.event, k.payload, metadata)})
+		other := r.send(short, hook{sample: r.of(k.event, k.payload)})
 		cancel()
 		close(goesOn)
 		sending.Wait()

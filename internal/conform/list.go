@@ -210,13 +210,13 @@ func ordinaryChecks() []Check {
 			Mend: "Take metadata for optional.",
 		},
 		{
-			ID: "metadata/null", run: carryingMetadata("a message with metadata null", "null"),
+			ID: "metadata/null", Severity: Warning, run: carryingMetadata("a message with metadata null", "null"),
 			Does: "A message with metadata null; wanted is 2xx.",
 			Why:  "An explicit null means what absence means (contract, section 3).",
 			Mend: "Take null for absent.",
 		},
 		{
-			ID: "metadata/any", run: carryingMetadata("a message with nested metadata", anyMetadata),
+			ID: "metadata/any", Severity: Warning, run: carryingMetadata("a message with nested metadata", anyMetadata),
 			Does: "A message with metadata of numbers, lists, null and other scripts; wanted is 2xx.",
 			Why:  "Metadata is any JSON object that the app registered, as it was given (contract, section 4, subscription). " + whyRetried,
 			Mend: "Decode metadata as free JSON, or exactly as you register it and leniently.",

@@ -233,7 +233,9 @@ func (p *platform) answer(r *http.Request) (any, bool) {
 		return object{"conversation_id": parts[len(parts)-2]}, true
 	case post && in("/v1/open-platform/events/subscriptions"), post && path == "/experimental/open-platform/events/send":
 		return object{}, true
-	case in("/v1/open-platform/events/subscriptions"):
+	case r.Method == http.MethodDelete && in("/v1/open-platform/events/subscriptions/"):
+		return object{}, true
+	case path == "/v1/open-platform/events/subscriptions":
 		return object{"subscriptions": []any{}, "next": nil}, true
 	case path == "/v1/open-platform/users":
 		return object{"user_id": "conform-user", "phone_number": "09120000001", "phone_numbers": []string{"09120000001"}}, true

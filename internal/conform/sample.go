@@ -33,7 +33,6 @@ const (
 	revocation  = `{"user_id":"$user"}`
 	transaction = `{"id":"$message","cost_rials":100000,"extra_details":{},"state":"TRANSACTION_STATE_PENDING","type":"TRANSACTION_TYPE_REORDER"}`
 
-	metadata = `{"key":"value"}`
 	// anyMetadata is what a subscription may carry (contract section 4).
 	anyMetadata = `{"n":1.50,"big":12345678901234567890,"e":1E+2,"nothing":null,"list":[1,[],{"a":{}}],"سلام":"<&>\u0633\/","":false}`
 )
@@ -76,22 +75,30 @@ var payloads = map[event.Type][]string{
 // swap replaces what stands in a text by what is later.
 func swap(text string, pairs ...string) string { return strings.NewReplacer(pairs...).Replace(text) }
 
-// of returns a webhook of a type; meta is its metadata, "" for none.
-func (r *run) of(t event.Type, payload, meta string) sample {
-	return r.at(time.Now(), t, payload, meta)
-}
+// of returns a webhook of a type.
+func (r *run) of(t event.Type, payload string) sample { return r.at(time.Now(), t, payload) }
 
 // at is of for what is told to have happened at another time.
-func (r *run) at(now time.Time, t event.Type, payload, meta string) sample {
-	s := sample{id: r.webhookID(), refs: []string{uuid.NewString(), uuid.NewString(), token(8)}}
-	payload = r.filled(payload, now, s.refs)
-	s.body = event.Envelope(t, []byte(meta), []byte(payload))
+func (r *run) at(now time.Time, t event.Type, payload string) sample {
+	s := r.fresh()
+	s.body = event.Envelope(t, r.o.Metadata, []byte(r.filled(payload, now, s.refs)))
 	return s
+}
+
+// with is of with other metadata than the app's subscriptions carry; "": none.
+func (r *run) with(metadata string, t event.Type, payload string) sample {
+	s := r.fresh()
+	s.body = event.Envelope(t, []byte(metadata), []byte(r.filled(payload, time.Now(), s.refs)))
+	return s
+}
+
+func (r *run) fresh() sample {
+	return sample{id: r.webhookID(), refs: []string{uuid.NewString(), uuid.NewString(), token(8)}}
 }
 
 // raw returns a webhook whose whole body is given.
 func (r *run) raw(body string) sample {
-	s := sample{id: r.webhookID(), refs: []string{uuid.NewString(), uuid.NewString(), token(8)}}
+	s := r.fresh()
 	s.body = []byte(r.filled(body, time.Now(), s.refs))
 	return s
 }
@@ -99,15 +106,15 @@ func (r *run) raw(body string) sample {
 func (r *run) filled(text string, now time.Time, refs []string) string {
 	quoted, _ := wire.Marshal(r.o.Text) // a string: cannot fail
 	return swap(text, "$conversation", refs[0], "$message", refs[1], "$post", refs[2], "$user", token(22),
-		"$at", strconv.FormatInt(now.UnixMicro(), 10), "$text", string(quoted))
+		"$at", strconv.FormatInt(now.UnixMicro(), 10), "$text", string(quoted), "$metadata", string(r.o.Metadata))
 }
 
 // ordinary is a webhook with nothing special to it.
-func (r *run) ordinary() sample { return r.of(event.NewMessageOnPost, postMessage, metadata) }
+func (r *run) ordinary() sample { return r.of(event.NewMessageOnPost, postMessage) }
 
 // padded is a webhook of a size in bytes: a post with much data.
 func (r *run) padded(size int) sample {
-	empty := r.of(event.PostUpdate, swap(postUpdate, `85000000`, `85000000,"padding":"$padding"`), metadata)
+	empty := r.of(event.PostUpdate, swap(postUpdate, `85000000`, `85000000,"padding":"$padding"`))
 	empty.body = []byte(swap(string(empty.body), "$padding", strings.Repeat("x", size-len(empty.body)+len("$padding"))))
 	return empty
 }

@@ -47,12 +47,12 @@ func TestSamplesAreThePlatforms(t *testing.T) {
 			t.Errorf("there is no sample of %s", typ)
 		}
 		for _, payload := range payloads[typ] {
-			known(files[typ], string(typ), r.of(typ, payload, metadata).body)
+			known(files[typ], string(typ), r.of(typ, payload).body)
 		}
 	}
 	for _, k := range kinds {
 		for _, c := range contents {
-			known(files[k.event], c.typ, r.of(k.event, swap(k.payload, `"TEXT"`, `"`+c.typ+`"`, `"text":$text`, c.field), metadata).body)
+			known(files[k.event], c.typ, r.of(k.event, swap(k.payload, `"TEXT"`, `"`+c.typ+`"`, `"text":$text`, c.field)).body)
 		}
 	}
 	for _, body := range []string{sessionBody, sessionNulls, actionBody, actionNulls} {

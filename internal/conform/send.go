@@ -354,7 +354,9 @@ func (l *line) connect(req *http.Request) (net.Conn, error) {
 	if err != nil || req.URL.Scheme == "http" {
 		return conn, err
 	}
-	secure := tls.Client(conn, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12})
+	config := l.base.TLSClientConfig.Clone()
+	config.ServerName, config.NextProtos = host, []string{"http/1.1"}
+	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, err
