@@ -200,7 +200,7 @@ func reportText(r conform.Report, coloured bool) string {
 		}
 		fmt.Fprintf(&b, "%s %s\n%s%s%s\n", colour(code, string(f.Severity)), f.ID, wrapped("what", plain(f.What)), wrapped("why", f.Why), wrapped("mend", f.Mend))
 	}
-	fmt.Fprintf(&b, "%d passed, %d errors, %d warnings", r.Count(conform.Passed), errs, len(r.Findings)-errs)
+	fmt.Fprintf(&b, "%d passed, %s, %s", r.Count(conform.Passed), counted(errs, "error"), counted(len(r.Findings)-errs, "warning"))
 	for _, o := range []conform.Outcome{conform.NotSeen, conform.Skipped, conform.NotRun} {
 		if n := r.Count(o); n > 0 {
 			fmt.Fprintf(&b, ", %d %s", n, o)
@@ -208,6 +208,13 @@ func reportText(r conform.Report, coloured bool) string {
 	}
 	fmt.Fprintf(&b, ", in %.1f s\n", float64(r.TookMS)/1000)
 	return b.String()
+}
+
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // wrapped sets a text in lines of a readable length beside its name.

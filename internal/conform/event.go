@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	atOnce       = 32               // webhooks in parallel; the platform goes up to 64
+	many         = 32               // webhooks in parallel; the platform goes up to 64
 	largest      = 64<<10 + 4<<10   // bytes: a post's data and a subscription's metadata
 	huge         = 1 << 20          // bytes
 	daysLate     = 72 * time.Hour   // about as long as the platform tries
@@ -231,23 +231,28 @@ func hugeBody(ctx context.Context, r *run) verdict {
 }
 
 func parallel(ctx context.Context, r *run) verdict {
-	replies := make([]reply, atOnce)
+	if bad, says := r.atOnce(ctx, many); bad > 0 {
+		return failed("of %d webhooks at the same time, %d were not accepted; to one the app %s", many, bad, says)
+	}
+	return passed()
+}
+
+// atOnce sends ordinary webhooks at the same time, and says how many were not
+// accepted, and what one of those came to.
+func (r *run) atOnce(ctx context.Context, n int) (bad int, says string) {
+	replies := make([]reply, n)
 	var sending sync.WaitGroup
 	for i := range replies {
 		sending.Go(func() { replies[i] = r.send(ctx, hook{sample: r.ordinary()}) })
 	}
 	sending.Wait()
-	bad, says := 0, ""
 	for _, p := range replies {
 		if !p.accepted() {
 			bad++
 			says = p.says()
 		}
 	}
-	if bad > 0 {
-		return failed("of %d webhooks at the same time, %d were not accepted; of one the app %s", atOnce, bad, says)
-	}
-	return passed()
+	return bad, says
 }
 
 // kind is a kind of event that apps act on.
@@ -466,11 +471,10 @@ func blocksOthers(ctx context.Context, r *run) verdict {
 		return failed("the app took no connection")
 	}
 	const others = 3
-	var hooks []labelled
-	for i := range others {
-		hooks = append(hooks, plain(fmt.Sprintf("webhook %d beside a slow one", i+1), r.ordinary()))
+	if bad, says := r.atOnce(ctx, others); bad > 0 {
+		return failed("while a webhook arrived byte by byte, %d of %d others were not accepted; to one the app %s", bad, others, says)
 	}
-	return r.accept(ctx, hooks...)
+	return passed()
 }
 
 func neverEnds(ctx context.Context, r *run) verdict {
