@@ -19,12 +19,12 @@ func TestConform(t *testing.T) {
 		t.Fatal(err)
 	}
 	game := httptest.NewUnstartedServer(newApp("http://"+platform.Addr().String(), "an-api-key", "the-key").handler())
-	game.Config.ReadTimeout = time.Second // main's is longer, and a slow sender would be waited for
+	game.Config.ReadTimeout = 3 * time.Second // main's is longer, and a slow sender would be waited for
 	game.Start()
 	defer game.Close()
 	report, err := conform.Run(t.Context(), conform.Options{
 		EventURL: game.URL + "/event", ActionURL: game.URL + "/action", IdentificationKey: "the-key", Platform: platform,
-		Bounds: conform.Bounds{Slow: 5 * time.Second, Settle: 300 * time.Millisecond},
+		Bounds: conform.Bounds{Slow: 20 * time.Second, Settle: 300 * time.Millisecond},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -347,7 +347,8 @@ func actedTwice(ctx context.Context, r *run) verdict {
 		once := r.settled(ctx, s)
 		r.send(ctx, hook{sample: s, attempt: 2})
 		if r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > once }) {
-			return failed("%s came twice with the same webhook-id, and the app called the platform %s", k.name, times(once, r.platform.count(s.refs).begun))
+			return failed("%s came twice with the same webhook-id; the first made the app call the platform (calls: %d), and the second did so again (calls: %d)",
+				k.name, once, r.platform.count(s.refs).begun-once)
 		}
 		return passed()
 	})
@@ -423,7 +424,7 @@ func actedAtOnce(ctx context.Context, r *run) verdict {
 		close(goesOn)
 		sending.Wait()
 		if acts := r.settled(ctx, s); acts > usual {
-			return failed("%s came again while the app was still at work on it, and the app called the platform %d times, where %d would do", k.name, acts, usual)
+			return failed("%s came again while the app was still at work on it, and the app called the platform for both (calls: %d; of one webhook: %d)", k.name, acts, usual)
 		}
 		return passed()
 	})

@@ -30,6 +30,9 @@ func (r *run) first(ctx context.Context, t Target) (ok bool, err error) {
 	case Action:
 		ids, target, p = firstOfAction, r.o.ActionURL, r.call(ctx, t, "", r.callBody(actionBody))
 	}
+	if ctx.Err() != nil {
+		return false, fmt.Errorf("the time was up before %s was answered; give the run longer", target)
+	}
 	if !p.connected {
 		if errors.Is(p.err, ErrPublic) {
 			return false, fmt.Errorf("the %s URL %s is not called: %w, and these checks are for an app of your own", t, target, ErrPublic)
