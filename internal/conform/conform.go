@@ -30,6 +30,7 @@ import (
 
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/webhook"
+	"github.com/openkenar/openkenar/internal/wire"
 )
 
 // Target is what of an app is checked.
@@ -240,6 +241,9 @@ func newRun(o Options) (*run, error) {
 	}
 	if len(o.IdentificationKey) > maxKey || strings.ContainsFunc(o.IdentificationKey, func(c rune) bool { return c < ' ' || c > '~' }) {
 		return nil, fmt.Errorf("the identification key is not printable ASCII of at most %d characters", maxKey)
+	}
+	if err := wire.MaxText("the text of messages", o.Text, maxText); err != nil {
+		return nil, err
 	}
 	if !isObject(r.o.ActionData) {
 		return nil, errors.New("the action's data is not a JSON object")

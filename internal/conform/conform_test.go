@@ -95,6 +95,7 @@ func TestCannotRun(t *testing.T) {
 		"signing secret":               func(o *conform.Options) { o.EventURL, o.SigningSecret = gone.URL, "whsec_?" },
 		"data is not a JSON object":    func(o *conform.Options) { o.ActionURL, o.ActionData = gone.URL, []byte("[]") },
 		"metadata is not":              func(o *conform.Options) { o.EventURL, o.Metadata = gone.URL, []byte("null") },
+		"the text of messages: 4097":   func(o *conform.Options) { o.EventURL, o.Text = gone.URL, strings.Repeat("x", 4097) },
 		`no check "repeat/twice"`:      func(o *conform.Options) { o.EventURL, o.Only = gone.URL, []string{"repeat/twice"} },
 		"for an app of your own":       func(o *conform.Options) { o.EventURL = "http://203.0.113.9:9/" },
 		"session URL http://127.0.0.1": func(o *conform.Options) { o.SessionURL = gone.URL },

@@ -21,7 +21,7 @@ const (
 	outOfWindow  = 10 * time.Minute // twice what a signature may be off
 	attemptsLate = 9                // by then
 	maxNamed     = 3                // problems that one finding names
-	dripped      = 4 << 10          // bytes: more than a slow sender gets rid of
+	dripped      = 8 << 10          // bytes: more than a slow sender gets rid of
 )
 
 // labelled is a webhook with what is special about it.
@@ -270,6 +270,7 @@ var kinds = []kind{
 const (
 	noPlatform = "whether the app acts cannot be seen: let it call conform as its platform (--platform-listen)"
 	noActs     = "the app sent nothing when a message came; if it acts on certain texts only, give one (--text)"
+	someActs   = "the app acts on some messages, and did not on this one"
 )
 
 // acting runs a check for each kind of event that the app acts on; the check is
@@ -278,21 +279,20 @@ func (r *run) acting(ctx context.Context, check func(k kind, usual int) verdict)
 	if r.platform == nil {
 		return notSeen(noPlatform)
 	}
-	seen := false
+	all := notSeen(noActs)
 	for _, k := range kinds {
 		usual := r.habit(ctx, k)
 		if usual == 0 {
 			continue
 		}
-		seen = true
-		if v := check(k, usual); v.outcome != Passed {
+		switch v := check(k, usual); {
+		case v.outcome == Failed:
 			return v
+		case all.outcome != Passed:
+			all = v
 		}
 	}
-	if !seen {
-		return notSeen(noActs)
-	}
-	return passed()
+	return all
 }
 
 // habit says how many acts one webhook of a kind gives.
@@ -319,8 +319,9 @@ func (r *run) settled(ctx context.Context, s sample) int {
 	return n
 }
 
-// begins waits until an app acts on a webhook, or has not although it answered.
-func (r *run) begins(ctx context.Context, s sample, answered <-chan struct{}) {
+// begins waits until an app acts on a webhook, or has not although it answered,
+// and says whether it does.
+func (r *run) begins(ctx context.Context, s sample, answered <-chan struct{}) bool {
 	ctx, stop := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	watching.Go(func() {
@@ -335,9 +336,10 @@ func (r *run) begins(ctx context.Context, s sample, answered <-chan struct{}) {
 		case <-ctx.Done():
 		}
 	})
-	r.platform.wait(ctx, s.refs, r.bounds.Run, func(t tally) bool { return t.begun > 0 })
+	begun := r.platform.wait(ctx, s.refs, r.bounds.Run, func(t tally) bool { return t.begun > 0 })
 	stop()
 	watching.Wait()
+	return begun
 }
 
 func actedTwice(ctx context.Context, r *run) verdict {
@@ -345,6 +347,9 @@ func actedTwice(ctx context.Context, r *run) verdict {
 		s := r.of(k.event, k.payload)
 		r.send(ctx, hook{sample: s})
 		once := r.settled(ctx, s)
+		if once == 0 {
+			return notSeen(someActs)
+		}
 		r.send(ctx, hook{sample: s, attempt: 2})
 		if r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.begun > once }) {
 			return failed("%s came twice with the same webhook-id; the first made the app call the platform (calls: %d), and the second did so again (calls: %d)",
@@ -354,10 +359,6 @@ func actedTwice(ctx context.Context, r *run) verdict {
 	})
 }
 
-func times(first, all int) string {
-	return fmt.Sprintf("%d times for the first and %d more for the repeat", first, all-first)
-}
-
 func lostOnFailure(ctx context.Context, r *run) verdict {
 	return r.acting(ctx, func(k kind, _ int) verdict {
 		s, works := r.of(k.event, k.payload), make(chan struct{})
@@ -365,7 +366,7 @@ func lostOnFailure(ctx context.Context, r *run) verdict {
 		first := r.send(ctx, hook{sample: s})
 		if !r.platform.wait(ctx, s.refs, r.bounds.Settle, func(t tally) bool { return t.failed > 0 }) {
 			close(works)
-			return notSeen("the app does not act on each message")
+			return notSeen(someActs)
 		}
 		close(works)
 		done := func(t tally) bool { return t.done > 0 }
@@ -411,7 +412,11 @@ func actedAtOnce(ctx context.Context, r *run) verdict {
 			defer close(ended)
 			r.send(ctx, hook{sample: s})
 		})
-		r.begins(ctx, s, ended)
+		if !r.begins(ctx, s, ended) {
+			close(goesOn)
+			sending.Wait()
+			return notSeen(someActs)
+		}
 		answered := make(chan struct{})
 		sending.Go(func() {
 			defer close(answered)
@@ -441,13 +446,20 @@ func callsBack(ctx context.Context, r *run) verdict {
 			defer close(ended)
 			first = r.send(ctx, hook{sample: s})
 		})
-		r.begins(ctx, s, ended)
-		short, cancel := context.WithTimeout(ctx, r.bounds.Answer/2) // the app must not give up on the platform before
+		if !r.begins(ctx, s, ended) {
+			close(goesOn)
+			sending.Wait()
+			return notSeen(someActs)
+		}
+		half := r.bounds.Answer / 2 // the app must not give up on the platform before
+		short, cancel := context.WithTimeout(ctx, half)
 		other := r.send(short, hook{sample: r.of(k.event, k.payload)})
 		cancel()
 		close(goesOn)
 		sending.Wait()
 		switch {
+		case other.Reason == webhook.TimedOut:
+			return failed("while the platform had not yet answered a call of the app, %s in another conversation came, and the app gave no answer for %v", k.name, half)
 		case !other.accepted():
 			return failed("while the platform had not yet answered a call of the app, %s in another conversation came, and the app %s", k.name, other.says())
 		case !first.accepted():

@@ -115,7 +115,7 @@ func (r *run) ordinary() sample { return r.of(event.NewMessageOnPost, postMessag
 // padded is a webhook of a size in bytes: a post with much data.
 func (r *run) padded(size int) sample {
 	empty := r.of(event.PostUpdate, swap(postUpdate, `85000000`, `85000000,"padding":"$padding"`))
-	empty.body = []byte(swap(string(empty.body), "$padding", strings.Repeat("x", size-len(empty.body)+len("$padding"))))
+	empty.body = []byte(swap(string(empty.body), "$padding", strings.Repeat("x", max(0, size-len(empty.body)+len("$padding")))))
 	return empty
 }
 

@@ -58,11 +58,11 @@ func TestSamplesAreThePlatforms(t *testing.T) {
 	for _, body := range []string{sessionBody, sessionNulls, actionBody, actionNulls} {
 		known("calls", "a call", r.callBody(body))
 	}
-	if size := len(r.padded(huge).body); size != huge {
-		t.Errorf("a body of 1 MiB has %d bytes", size)
-	}
-	if body := r.padded(largest).body; !json.Valid(body) {
-		t.Error("the largest body is not JSON")
+	r.o.Metadata = []byte(`{"much":"` + strings.Repeat("x", event.MaxMetadata-len(`{"much":""}`)) + `"}`)
+	for _, size := range []int{dripped, largest, huge} {
+		if body := r.padded(size).body; !json.Valid(body) || len(body) != size {
+			t.Errorf("a body of %d bytes has %d, or is no JSON", size, len(body))
+		}
 	}
 }
 
