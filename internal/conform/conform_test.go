@@ -315,3 +315,27 @@ func TestZoo(t *testing.T) {
 		}
 	}
 }
+
+// TestChecks: each check has an id of its own and says all that a reader needs,
+// the contract's section too.
+func TestChecks(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, c := range conform.Checks() {
+		if seen[c.ID] || strings.Count(c.ID, "/") != 1 || c.Target == "" || c.Severity == "" {
+			t.Errorf("%+v", c)
+		}
+		seen[c.ID] = true
+		for _, text := range []string{c.Does, c.Why, c.Mend} {
+			if !strings.HasSuffix(text, ".") {
+				t.Errorf("%s: %q is not a sentence", c.ID, text)
+			}
+		}
+		if !strings.Contains(c.Why, "(contract, section") {
+			t.Errorf("%s: %q does not name the contract's section", c.ID, c.Why)
+		}
+		if !strings.Contains(c.Does, "; wanted is ") {
+			t.Errorf("%s: %q does not say what is wanted", c.ID, c.Does)
+		}
+	}
+}

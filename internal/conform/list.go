@@ -111,7 +111,7 @@ func ordinaryChecks() []Check {
 		{
 			ID: "answer/size", Severity: Warning,
 			Does: "An ordinary webhook; wanted is an answer of at most 16 KiB.",
-			Why:  "The platform reads the first of an answer only and then hangs up: each webhook costs a new connection.",
+			Why:  "The status is all that counts (contract, section 6, webhook). The platform reads the first of an answer only and then hangs up: each webhook costs a new connection.",
 			Mend: "Answer with an empty body: nobody reads it.",
 		},
 
@@ -292,7 +292,7 @@ func oddChecks() []Check {
 		{
 			ID: "method/get", Severity: Warning, run: gets,
 			Does: "GET on the event URL; wanted is an answer that is not 2xx.",
-			Why:  "The platform only ever uses POST. An address that says yes to GET hides that it is not the event URL: a mistyped path looks well.",
+			Why:  "The platform only ever uses POST (contract, section 6, webhook). An address that says yes to GET hides that it is not the event URL: a mistyped path looks well.",
 			Mend: "Answer 405 to everything but POST.",
 		},
 		{
@@ -304,7 +304,7 @@ func oddChecks() []Check {
 		{
 			ID: "body/huge", wave: hard, run: hugeBody,
 			Does: "A body of 1 MiB; wanted is 2xx or 413.",
-			Why:  "Who can reach the app can send as much. It must neither hang nor fall over, and say what was too much.",
+			Why:  "Who can reach the app can send as much. It must neither hang nor fall over, and say what was too much, as the platform does itself with 413 (contract, section 3).",
 			Mend: "Limit the body, and answer 413 above the limit (in Go: http.MaxBytesReader, and errors.As with *http.MaxBytesError).",
 		},
 		{
@@ -354,7 +354,7 @@ func oddChecks() []Check {
 		{
 			ID: "slow/blocks-others", wave: slow, run: blocksOthers,
 			Does: "Webhooks while another arrives byte by byte; wanted is 2xx within 10 s.",
-			Why:  "One slow line, or one stranger with patience, would keep all events from the app.",
+			Why:  "Each webhook has 10 s (contract, section 6, webhook). One slow line, or one stranger with patience, would keep all events from the app.",
 			Mend: "Serve requests side by side. " + mendSlow,
 		},
 		{
@@ -366,7 +366,7 @@ func oddChecks() []Check {
 		{
 			ID: "answer/afterwards", wave: after, run: afterwards,
 			Does: "An ordinary webhook after all other checks; wanted is 2xx.",
-			Why:  "What a stranger can send must not end the app.",
+			Why:  "What a stranger can send must not end the app: what it then misses is tried again for three days only (contract, section 6, retries).",
 			Mend: "Look for a crash, or for what is used up, in the app's log.",
 		},
 	}
