@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of both modules, one at a time: tools/fuzz.sh RUNS_EACH
+# Runs every fuzz target of all modules, one at a time: tools/fuzz.sh RUNS_EACH
 # A count, as 50000x, and no time: until Go 1.27 the end of a time can fail a target that
 # found nothing (golang/go#75804).
 set -euo pipefail

@@ -3,7 +3,7 @@
 //
 //	go run ./cmd/openkenar dev --event-url http://127.0.0.1:8000/event --action-url http://127.0.0.1:8000/action
 //	. .openkenar/dev.env # the second begins here
-//	go run ./examples/tictactoe
+//	go -C examples run ./tictactoe
 package main
 
 import (

@@ -1,37 +1,32 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/openkenar/openkenar/internal/server"
+	"github.com/openkenar/openkenar/examples/internal/platform"
 )
+
+func TestMain(m *testing.M) { os.Exit(platform.Main(m)) }
 
 // table is the game at play: a real platform in dev mode, with the game as its
 // sample app. Tests are the marketplace, and use the host API alone.
 type table struct {
-	t            *testing.T
-	dir          string // where its platform was started
-	dev          server.DevInfo
+	t *testing.T
+	*platform.Platform
 	game         string // the game's base URL
 	conversation string // the seller's with the bot
 	// line is what becomes of the game's calls of the platform.
@@ -48,34 +43,9 @@ const (
 
 func sit(t *testing.T) *table {
 	t.Helper()
-	b := &table{t: t, dir: t.TempDir(), arrived: make(chan struct{}), goesOn: make(chan struct{})}
-	data := filepath.Join(b.dir, ".openkenar")
-	platform, err := server.New(t.Context(), server.Options{
-		Listen: "127.0.0.1:0", Data: data, Version: "test", Dev: &server.DevOptions{}, Log: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := platform.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 10*time.Second)
-		defer cancel()
-		if err := platform.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
-	content, err := os.ReadFile(filepath.Join(data, "dev.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(content, &b.dev); err != nil {
-		t.Fatal(err)
-	}
-	b.conversation = b.dev.BotConversationID
-
-	base, err := url.Parse(b.dev.BaseURL)
+	b := &table{t: t, Platform: platform.Start(t), arrived: make(chan struct{}), goesOn: make(chan struct{})}
+	b.conversation = b.Dev.BotConversationID
+	base, err := url.Parse(b.Dev.BaseURL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,63 +72,18 @@ func sit(t *testing.T) *table {
 		proxy.ServeHTTP(w, r)
 	}))
 	t.Cleanup(line.Close)
-	game := httptest.NewServer(newApp(line.URL, b.dev.App.APIKey, b.dev.App.IdentificationKey).handler())
+	game := httptest.NewServer(newApp(line.URL, b.Dev.App.APIKey, b.Dev.App.IdentificationKey).handler())
 	t.Cleanup(game.Close)
 	b.game = game.URL
-	b.host("PATCH", "/apps/sample-app", `{"event_url":"`+game.URL+`/event","dynamic_action_url":"`+game.URL+`/action"}`, nil)
+	b.Connect(`{"event_url":"` + game.URL + `/event","dynamic_action_url":"` + game.URL + `/action"}`)
 	return b
-}
-
-// call makes a call with a header. It may be used in any goroutine.
-func (b *table) call(method, to, body string, header ...string) (status int, answer string) {
-	req, err := http.NewRequestWithContext(b.t.Context(), method, to, strings.NewReader(body))
-	if err != nil {
-		b.t.Error(err)
-		return 0, ""
-	}
-	req.Header.Set("Content-Type", "application/json")
-	for pair := range slices.Chunk(header, 2) {
-		req.Header.Set(pair[0], pair[1])
-	}
-	resp, err := (&http.Client{Timeout: 30 * time.Second}).Do(req)
-	if err != nil {
-		b.t.Error(err)
-		return 0, ""
-	}
-	defer resp.Body.Close()
-	content, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.t.Error(err)
-	}
-	return resp.StatusCode, string(content)
-}
-
-// host calls the host API and reads the answer.
-func (b *table) host(method, path, body string, into any) {
-	b.t.Helper()
-	status, answer := b.call(method, b.dev.BaseURL+"/host/v1"+path, body, "Authorization", "Bearer "+b.dev.HostKey)
-	if status != http.StatusOK {
-		b.t.Fatalf("%s %s: %d %s", method, path, status, answer)
-	}
-	if into == nil {
-		return
-	}
-	if err := json.Unmarshal([]byte(answer), into); err != nil {
-		b.t.Fatalf("%s %s: %v in %s", method, path, err, answer)
-	}
-}
-
-// advance moves the platform's clock; what is due then has been sent.
-func (b *table) advance(by string) {
-	b.t.Helper()
-	b.host("POST", "/dev/clock", `{"advance":"`+by+`"}`, nil)
 }
 
 // write writes to the bot.
 func (b *table) write(conversation string) {
 	b.t.Helper()
-	b.host("POST", "/conversations/"+conversation+"/messages", `{"sender":"USER","text":"/start"}`, nil)
-	b.advance("0s")
+	b.Say(conversation, "USER", "/start")
+	b.Settle()
 }
 
 // sent is a board as the user sees it.
@@ -191,7 +116,7 @@ func (b *table) boards(conversation string) (all []sent) {
 		}
 		Next *string
 	}
-	b.host("GET", "/conversations/"+conversation+"/messages", "", &out)
+	b.Host("GET", "/conversations/"+conversation+"/messages", "", &out)
 	for _, m := range out.Messages {
 		if m.Sender.Type != "BOT" {
 			continue
@@ -222,8 +147,7 @@ func (b *table) newest(n int) sent {
 
 // press clicks a cell. It may be used in any goroutine.
 func (b *table) press(s sent, cell int, user string) (status int, text string) {
-	to := fmt.Sprintf("%s/host/v1/messages/%s/buttons/%d/%d/click", b.dev.BaseURL, s.ID, cell/3, cell%3)
-	status, answer := b.call("POST", to, `{"user":"`+user+`"}`, "Authorization", "Bearer "+b.dev.HostKey)
+	status, answer := b.HostCall("POST", fmt.Sprintf("/messages/%s/buttons/%d/%d/click", s.ID, cell/3, cell%3), `{"user":"`+user+`"}`)
 	var out struct {
 		Text string `json:"text_message"`
 	}
@@ -256,25 +180,6 @@ func (b *table) clickAtOnce(s sent, cell int) {
 		})
 	}
 	clicks.Wait()
-}
-
-// repeat sends every webhook, or makes every call, of these types again.
-func (b *table) repeat(types ...string) {
-	b.t.Helper()
-	for after := new(""); after != nil; {
-		var page struct {
-			Deliveries []struct{ ID, Type string }
-			Next       *string
-		}
-		b.host("GET", "/deliveries?app=sample-app&after="+*after, "", &page)
-		for _, d := range page.Deliveries {
-			if slices.Contains(types, d.Type) {
-				b.host("POST", "/deliveries/"+d.ID+"/redeliver", "", nil)
-			}
-		}
-		after = page.Next
-	}
-	b.advance("0s")
 }
 
 const (
@@ -354,11 +259,11 @@ func TestGames(t *testing.T) {
 					t.Errorf("on cell %d of %s the bot says %q, want %q", cell, now.cells, got, want)
 				}
 			}
-			b.repeat("NEW_CHATBOT_MESSAGE")
+			b.Redeliver("NEW_CHATBOT_MESSAGE")
 			b.newest(boards)
 		}
 	}
-	b.repeat("NEW_CHATBOT_MESSAGE", "DYNAMIC_ACTION")
+	b.Redeliver("NEW_CHATBOT_MESSAGE", "DYNAMIC_ACTION")
 	b.newest(boards)
 }
 
@@ -366,7 +271,7 @@ func TestGames(t *testing.T) {
 func TestOthers(t *testing.T) {
 	t.Parallel()
 	b := sit(t)
-	b.host("PUT", "/conversations/buyers", `{"type":"BOT","app":"sample-app","user":"buyer"}`, nil)
+	b.Host("PUT", "/conversations/buyers", `{"type":"BOT","app":"sample-app","user":"buyer"}`, nil)
 	b.write(b.conversation)
 	b.write("buyers")
 	sellers, buyers := b.newest(1), b.boards("buyers")
@@ -378,8 +283,8 @@ func TestOthers(t *testing.T) {
 	}
 	for _, conversation := range []string{`"buyers"`, `"` + sellers.ID + `"`, `""`, `null`} {
 		data, _ := json.Marshal(sellers.choices[4])
-		status, answer := b.call("POST", b.game+"/action", `{"conversation_id":`+conversation+`,"extra_data":`+string(data)+`}`,
-			"Authorization", b.dev.App.IdentificationKey)
+		status, answer := b.Call("POST", b.game+"/action", `{"conversation_id":`+conversation+`,"extra_data":`+string(data)+`}`,
+			"Authorization", b.Dev.App.IdentificationKey)
 		if status != http.StatusOK || !strings.Contains(answer, gone) {
 			t.Errorf("the seller's cell in conversation %s: %d %s", conversation, status, answer)
 		}
@@ -398,25 +303,25 @@ func TestOthers(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	b := sit(t)
-	key := b.dev.App.IdentificationKey
+	key := b.Dev.App.IdentificationKey
 	message := `{"type":"NEW_CHATBOT_MESSAGE","new_chatbot_message":{"conversation":{"id":"` + b.conversation + `"},"sent_at":1}}`
 	for _, path := range []string{"/event", "/action"} {
 		for _, header := range [][]string{nil, {"Authorization", ""}, {"Authorization", "Bearer " + key}, {"Authorization", key[1:]}, {"Authorization", key + "x"}} {
-			if status, answer := b.call("POST", b.game+path, message, header...); status != http.StatusUnauthorized {
+			if status, answer := b.Call("POST", b.game+path, message, header...); status != http.StatusUnauthorized {
 				t.Errorf("%s with %q: %d %s", path, header, status, answer)
 			}
 		}
 		for _, body := range []string{"", "[]", `{"type":`, `{"more":"` + strings.Repeat("x", maxBody) + `"}`} {
-			if status, answer := b.call("POST", b.game+path, body, "Authorization", key); status != http.StatusBadRequest {
+			if status, answer := b.Call("POST", b.game+path, body, "Authorization", key); status != http.StatusBadRequest {
 				t.Errorf("%s with a wrong body: %d %s", path, status, answer)
 			}
 		}
 	}
-	if status, answer := b.call("POST", b.game+"/event", `{"type":"POST_UPDATE","post_update":{}}`, "Authorization", key); status != http.StatusOK {
+	if status, answer := b.Call("POST", b.game+"/event", `{"type":"POST_UPDATE","post_update":{}}`, "Authorization", key); status != http.StatusOK {
 		t.Errorf("another event: %d %s", status, answer)
 	}
 	var test struct{ Delivered bool }
-	if b.host("POST", "/apps/sample-app/test-event", "", &test); !test.Delivered {
+	if b.Host("POST", "/apps/sample-app/test-event", "", &test); !test.Delivered {
 		t.Error("the test event was not taken")
 	}
 	if all := b.boards(b.conversation); len(all) != 0 {
@@ -426,7 +331,7 @@ func TestStrangers(t *testing.T) {
 	var webhooks sync.WaitGroup
 	for range 8 {
 		webhooks.Go(func() {
-			status, answer := b.call("POST", b.game+"/event", message, "Authorization", key, "webhook-id", "the-same")
+			status, answer := b.Call("POST", b.game+"/event", message, "Authorization", key, "webhook-id", "the-same")
 			if status != http.StatusOK && status != http.StatusInternalServerError { // 500: while another sends the board
 				t.Errorf("one of eight webhooks: %d %s", status, answer)
 			}
@@ -447,7 +352,7 @@ func TestBoardIsNotSent(t *testing.T) {
 		t.Fatalf("through a broken line came %+v", all)
 	}
 	b.line.Store(works)
-	b.advance("10s") // the platform tries again
+	b.Advance("10s") // the platform tries again
 	first := b.newest(1)
 
 	b.line.Store(broken)
@@ -478,7 +383,7 @@ func TestBoardIsNotSent(t *testing.T) {
 	b.write(b.conversation)
 	once := b.newest(5)
 	b.line.Store(works)
-	b.advance("10s")
+	b.Advance("10s")
 	again := b.newest(6) // the same board: the bot cannot know that the first one came
 	if again.cells != once.cells || !slices.Equal(again.choices, once.choices) {
 		t.Errorf("sent first %+v, then %+v", once, again)
@@ -489,7 +394,7 @@ func TestBoardIsNotSent(t *testing.T) {
 	if says := b.click(again, 8); says != oldBoard {
 		t.Errorf("on the other the bot says %q", says)
 	}
-	b.repeat("NEW_CHATBOT_MESSAGE", "DYNAMIC_ACTION")
+	b.Redeliver("NEW_CHATBOT_MESSAGE", "DYNAMIC_ACTION")
 	b.newest(7)
 }
 
@@ -514,54 +419,19 @@ func TestBoardIsOnItsWay(t *testing.T) {
 			t.Errorf("on %s the bot says %q", s.cells, says)
 		}
 	}
-	b.repeat("NEW_CHATBOT_MESSAGE") // now it answers 500, and is tried again later
+	b.Redeliver("NEW_CHATBOT_MESSAGE") // now it answers 500, and is tried again later
 	b.newest(2)
 	close(b.goesOn)
 	click.Wait()
 	if says := b.click(second, 8); says != yourMove {
 		t.Errorf("then the bot says %q", says)
 	}
-	b.advance("10m")
+	b.Advance("10m")
 	b.newest(3)
 }
 
-// TestReadme pastes the README's lines for the third terminal into a shell, one
-// block after another, and compares what comes out with what the page shows
-// ("…" stands for anything).
+// TestReadme pastes the README's lines for the third terminal into a shell.
 func TestReadme(t *testing.T) {
 	t.Parallel()
-	for _, tool := range []string{"bash", "curl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatalf("%s is needed: %v", tool, err)
-			}
-			t.Skipf("%s is not on this machine", tool)
-		}
-	}
-	page, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	blocks := regexp.MustCompile("(?s)<!-- walk -->\n```sh\n(.*?)```\n<!-- gives -->\n```\n(.*?)```\n").FindAllStringSubmatch(string(page), -1)
-	if len(blocks) != 5 {
-		t.Fatalf("%d blocks found in the README", len(blocks))
-	}
-	b := sit(t)
-	for _, block := range blocks {
-		script, gives := block[1], strings.Split(strings.TrimSpace(block[2]), "…")
-		cmd := exec.CommandContext(t.Context(), "bash", "-c", // one terminal: what is set in a block stays so
-			"set -e; . .openkenar/dev.env; touch state; . ./state\n"+script+"\ndeclare -p BOARD >state 2>/dev/null || true")
-		cmd.Dir = b.dir
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s\n%v: %s", script, err, out)
-		}
-		for i := range gives {
-			gives[i] = regexp.QuoteMeta(gives[i])
-		}
-		if !regexp.MustCompile("^" + strings.Join(gives, ".+") + "$").MatchString(strings.TrimSpace(string(out))) {
-			t.Errorf("%s\ngave:  %s\nshown: %s", script, out, block[2])
-		}
-		b.advance("0s") // a person takes longer to paste the next block than a delivery does
-	}
+	sit(t).Walk("README.md", 5)
 }

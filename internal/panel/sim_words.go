@@ -19,7 +19,7 @@ func withApp(path, app string) string { return path + "?app=" + url.QueryEscape(
 
 // exampleCommand starts the example bot beside this server.
 func exampleCommand(v played) string {
-	command := ". " + v.world.Env + "\ngo run ./examples/tictactoe"
+	command := ". " + v.world.Env + "\ngo -C examples run ./tictactoe"
 	if v.base != "http://127.0.0.1:7700" { // its own default
 		command += " -platform " + v.base
 	}

@@ -112,7 +112,7 @@ func TestSimulatorAlone(t *testing.T) {
 	p := startAlone(t)
 	s := p.simulator()
 	a := p.do("GET", "/sim/", "", "Cookie: openkenar_lang=en").ok()
-	a.shows("First step: connect an app", p.data+"/dev.env", "go run ./examples/tictactoe", `id="phone-buyer"`, `id="phone-seller"`, `id="wire-list"`)
+	a.shows("First step: connect an app", p.data+"/dev.env", "go -C examples run ./tictactoe", `id="phone-buyer"`, `id="phone-seller"`, `id="wire-list"`)
 	if csp := a.header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'; script-src 'self'; style-src 'self'") ||
 		!strings.Contains(csp, "frame-src http: https:") || !strings.Contains(csp, "frame-ancestors 'none'") {
 		t.Errorf("policy: %s", csp)

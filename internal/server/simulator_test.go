@@ -19,7 +19,7 @@ import (
 func (p *platform) tictactoe(t *testing.T) {
 	t.Helper()
 	program := filepath.Join(t.TempDir(), "tictactoe")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../examples/tictactoe")
+	build := exec.CommandContext(t.Context(), "go", "-C", "../../examples", "build", "-o", program, "./tictactoe")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the bot: %v\n%s", err, out)
 	}

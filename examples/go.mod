@@ -1,0 +1,3 @@
+module github.com/openkenar/openkenar/examples
+
+go 1.26.0
