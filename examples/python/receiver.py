@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MAX_BODY = 2 << 20  # bytes; webhooks are much shorter
 MAX_SEEN = 100_000  # webhooks that are remembered
-CUT_AFTER = 20  # seconds that a connection may last; the platform gives up after 10
+CUT_AFTER = 15  # seconds that a connection may last; the platform gives up after 10
 
 
 def same(given, want):

@@ -128,7 +128,6 @@ type phone struct {
 // played is everything that the simulator shows but the wire.
 type played struct {
 	world    World
-	base     string // of the platform
 	app      access.App
 	apps     []access.App
 	post     *market.Post // nil when it is gone
@@ -157,7 +156,7 @@ func (s *sim) chosen(r *http.Request) string { return cmp.Or(r.URL.Query().Get("
 
 // look reads what there is to show.
 func (s *sim) look(ctx context.Context, app string) (v played, err error) {
-	v.world, v.base, v.now, v.faults = s.World, s.p.o.PublicURL(), s.p.o.Now(), s.Faults.List()
+	v.world, v.now, v.faults = s.World, s.p.o.Now(), s.Faults.List()
 	v.ahead = time.Until(v.now).Round(time.Second)
 	if v.app, err = s.p.o.Access.App(ctx, app); err != nil {
 		return v, err

@@ -19,11 +19,7 @@ func withApp(path, app string) string { return path + "?app=" + url.QueryEscape(
 
 // exampleCommand starts the example bot beside this server.
 func exampleCommand(v played) string {
-	command := ". " + v.world.Env + "\ngo -C examples run ./tictactoe"
-	if v.base != "http://127.0.0.1:7700" { // its own default
-		command += " -platform " + v.base
-	}
-	return command
+	return ". " + v.world.Env + "\ngo -C examples run ./tictactoe"
 }
 
 func sideName(ctx context.Context, side string) string {

@@ -15,30 +15,32 @@ import (
 	"time"
 )
 
-// tictactoe builds and runs the example bot, and makes it the sample app.
-func (p *platform) tictactoe(t *testing.T) {
+// example builds and runs an app of the examples as the sample app, and makes
+// settings of it, in which ADDRESS stands for where it is.
+func (p *platform) example(t *testing.T, name, settings string) {
 	t.Helper()
-	program := filepath.Join(t.TempDir(), "tictactoe")
-	build := exec.CommandContext(t.Context(), "go", "-C", "../../examples", "build", "-o", program, "./tictactoe")
+	program := filepath.Join(t.TempDir(), name)
+	build := exec.CommandContext(t.Context(), "go", "-C", "../../examples", "build", "-o", program, "./"+name)
 	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("build the bot: %v\n%s", err, out)
+		t.Fatalf("build %s: %v\n%s", name, err, out)
 	}
-	address := freeAddress(t)
-	bot := exec.CommandContext(t.Context(), program, "-listen", address, "-platform", p.base)
-	bot.Env = append(os.Environ(), "API_KEY="+p.dev.App.APIKey, "IDENTIFICATION_KEY="+p.dev.App.IdentificationKey)
-	if err := bot.Start(); err != nil {
+	address, secrets := freeAddress(t), p.dev.App
+	app := exec.CommandContext(t.Context(), program)
+	app.Env = append(os.Environ(), "LISTEN="+address, "BASE_URL="+p.base, "REDIRECT_URI=http://"+address+"/oauth/callback",
+		"API_KEY="+secrets.APIKey, "IDENTIFICATION_KEY="+secrets.IdentificationKey, "CLIENT_ID="+secrets.Slug, "CLIENT_SECRET="+secrets.ClientSecret)
+	if err := app.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = bot.Wait() }) // the test's context has ended it
+	t.Cleanup(func() { _ = app.Wait() }) // the test's context has ended it
 	dialer := net.Dialer{}
-	until(t, "the bot listens", 10*time.Second, func() bool {
+	until(t, name+" listens", 10*time.Second, func() bool {
 		c, err := dialer.DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return false
 		}
 		return c.Close() == nil
 	})
-	p.host("PATCH", "/apps/sample-app", `{"event_url":"http://`+address+`/event","dynamic_action_url":"http://`+address+`/action"}`).ok()
+	p.host("PATCH", "/apps/sample-app", strings.ReplaceAll(settings, "ADDRESS", address)).ok()
 }
 
 // freeAddress is an address of this machine that nobody listens on.
@@ -80,7 +82,7 @@ func (b *tab) crosses(kind, outcome string) {
 func TestSimulatorPlay(t *testing.T) {
 	t.Parallel()
 	p := start(t)
-	p.tictactoe(t)
+	p.example(t, "tictactoe", `{"event_url":"http://ADDRESS/event","dynamic_action_url":"http://ADDRESS/action"}`)
 	p.subscribe(p.dev.Users.Seller.AccessToken, `{"event_type":"NEW_MESSAGE_ON_POST","metadata":{"shop":"velenjak"}}`).ok()
 	b := p.phones(t)
 	b.write("buyer-chat", "Is it still there?")

@@ -26,12 +26,25 @@ import (
 // patience is how long something that must happen may take.
 const patience = 30 * time.Second
 
-var program string
+var (
+	dir     string // what is built
+	program string // the platform
+
+	example = sync.OnceValues(func() (string, error) {
+		file := filepath.Join(dir, "example")
+		args := slices.Concat([]string{"build"}, race, []string{"-o", file, "."})
+		out, err := exec.CommandContext(context.Background(), "go", args...).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("build the example: %w\n%s", err, out)
+		}
+		return file, nil
+	})
+)
 
 // Main builds the program, runs the tests, and returns their exit code.
 func Main(m *testing.M) int {
-	dir, err := os.MkdirTemp("", "openkenar-examples-")
-	if err != nil {
+	var err error
+	if dir, err = os.MkdirTemp("", "openkenar-examples-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -117,8 +130,13 @@ func Start(t testing.TB, flags ...string) *Platform {
 	return p
 }
 
-// File is the path of a file of the platform's data.
-func (p *Platform) File(name string) string { return filepath.Join(p.Dir, ".openkenar", name) }
+// Env is what an example finds in its environment after ". .openkenar/dev.env".
+func (p *Platform) Env() []string {
+	return []string{
+		"BASE_URL=" + p.Dev.BaseURL, "API_KEY=" + p.Dev.App.APIKey, "IDENTIFICATION_KEY=" + p.Dev.App.IdentificationKey,
+		"CLIENT_ID=" + p.Dev.App.Slug, "CLIENT_SECRET=" + p.Dev.App.ClientSecret, "REDIRECT_URI=" + p.Dev.App.RedirectURI,
+	}
+}
 
 // Connect tells the platform the addresses, or other settings, of the sample app.
 func (p *Platform) Connect(settings string) {
@@ -212,6 +230,7 @@ func (p *Platform) Redeliver(types ...string) {
 
 // Running is a program that a test has started.
 type Running struct {
+	cmd  *exec.Cmd
 	mu   sync.Mutex
 	out  bytes.Buffer
 	done chan struct{}
@@ -221,8 +240,8 @@ type Running struct {
 // the test.
 func Run(t testing.TB, dir string, env []string, name string, args ...string) *Running {
 	t.Helper()
-	r := &Running{done: make(chan struct{})}
 	cmd := exec.CommandContext(t.Context(), name, args...)
+	r := &Running{cmd: cmd, done: make(chan struct{})}
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = r, r
 	if err := cmd.Start(); err != nil {
@@ -232,18 +251,33 @@ func Run(t testing.TB, dir string, env []string, name string, args ...string) *R
 		defer close(r.done)
 		_ = cmd.Wait() // the test's context ends it
 	}()
-	t.Cleanup(func() { <-r.done })
+	t.Cleanup(func() {
+		<-r.done
+		if strings.Contains(r.Output(), "DATA RACE") {
+			t.Errorf("%s:\n%s", name, r.Output())
+		}
+	})
 	return r
 }
 
-// Build builds the example in the test's directory and returns its program.
-func Build(t testing.TB) string {
+// Example runs the example in the test's directory, with more environment, and
+// returns once somebody listens at an address.
+func Example(t testing.TB, address string, env []string, args ...string) *Running {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "example")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	file, err := example()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return file
+	r := Run(t, t.TempDir(), env, file, args...)
+	dialer := net.Dialer{}
+	Until(t, "the example listens", func() bool {
+		if r.ended() {
+			t.Fatalf("the example has ended:\n%s", r.Output())
+		}
+		conn, err := dialer.DialContext(t.Context(), "tcp", address)
+		return err == nil && conn.Close() == nil
+	})
+	return r
 }
 
 // Write takes what the program prints.
@@ -260,6 +294,12 @@ func (r *Running) Output() string {
 	return r.out.String()
 }
 
+// Kill ends the program in the middle of whatever it does.
+func (r *Running) Kill() {
+	_ = r.cmd.Process.Kill() // fails where it has ended
+	<-r.done
+}
+
 func (r *Running) ended() bool {
 	select {
 	case <-r.done:
@@ -272,14 +312,10 @@ func (r *Running) ended() bool {
 // Prints waits until the program has printed a text so many times.
 func (r *Running) Prints(t testing.TB, text string, times int) {
 	t.Helper()
-	Until(t, "it prints "+text, func() bool {
-		if r.ended() {
-			t.Fatalf("it has ended:\n%s", r.Output())
-		}
-		return strings.Count(r.Output(), text) >= times
-	})
+	end := time.Now().Add(patience)
+	Until(t, "it prints "+text, func() bool { return strings.Count(r.Output(), text) >= times || r.ended() || time.Now().After(end) })
 	if n := strings.Count(r.Output(), text); n != times {
-		t.Errorf("%q is printed %d times, want %d:\n%s", text, n, times, r.Output())
+		t.Fatalf("%q is printed %d times, want %d:\n%s", text, n, times, r.Output())
 	}
 }
 
@@ -325,8 +361,8 @@ var step = regexp.MustCompile("(?s)<!-- walk -->\n```sh\n(.*?)```\n(?:<!-- gives
 
 // Walk pastes the lines of a README's last terminal into a shell, one block after
 // another, and compares what comes out with what the page shows ("…" stands for
-// anything). Addresses that the page names are replaced, in pairs of old and new.
-func (p *Platform) Walk(readme string, blocks int, replace ...string) {
+// anything).
+func (p *Platform) Walk(readme string, blocks int) {
 	p.t.Helper()
 	Need(p.t, "bash", "curl")
 	page, err := os.ReadFile(readme)
@@ -339,22 +375,22 @@ func (p *Platform) Walk(readme string, blocks int, replace ...string) {
 	}
 	const shell = "set -e; touch state; . ./state\n%s\ndeclare -px >state" // one terminal: what is set in a block stays so
 	for _, block := range steps {
-		script := strings.NewReplacer(replace...).Replace(block[1])
+		script := block[1]
 		cmd := exec.CommandContext(p.t.Context(), "bash", "-c", fmt.Sprintf(shell, "set -a\n"+script))
 		cmd.Dir = p.Dir
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			p.t.Fatalf("%s\n%v: %s", script, err, out)
 		}
-		if gives := strings.TrimSpace(block[2]); gives != "" && !Matches(gives, string(out)) {
+		if gives := strings.TrimSpace(block[2]); gives != "" && !matches(gives, string(out)) {
 			p.t.Errorf("%s\ngave:  %s\nshown: %s", script, out, gives)
 		}
 		p.Settle() // a person takes longer to paste the next block than a delivery does
 	}
 }
 
-// Matches compares a text with one in which "…" stands for anything.
-func Matches(shown, got string) bool {
+// matches compares a text with one in which "…" stands for anything.
+func matches(shown, got string) bool {
 	parts := strings.Split(strings.TrimSpace(shown), "…")
 	for i, part := range parts {
 		parts[i] = regexp.QuoteMeta(part)
