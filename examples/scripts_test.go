@@ -271,6 +271,18 @@ func TestScriptsCheckSignatures(t *testing.T) {
 	})
 }
 
+// TestScriptsConform: they bear a receiver's hard life.
+func TestScriptsConform(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, language string) {
+		s := run(t, language, true)
+		outcomes := platform.Conform(t, s.Dev.App.IdentificationKey, "--signing-secret", s.secret, "--event-url", "http://"+s.address+"/")
+		if outcomes["signature/late"] != "passed" {
+			t.Errorf("signatures are not checked: %v", outcomes)
+		}
+	})
+}
+
 // sign makes the signature of a webhook, as Standard Webhooks says.
 func sign(secret, name, at, body string) string {
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))

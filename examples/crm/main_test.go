@@ -291,3 +291,10 @@ func TestStrangers(t *testing.T) {
 		t.Errorf("a form of another site: %d %s", status, answer)
 	}
 }
+
+// TestConform: the mirror bears a receiver's hard life.
+func TestConform(t *testing.T) {
+	t.Parallel()
+	d := open(t)
+	platform.Conform(t, d.Dev.App.IdentificationKey, "--event-url", d.own+"/event")
+}

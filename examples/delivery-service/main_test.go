@@ -198,3 +198,10 @@ func (o *office) until(b *platform.Browser, parcel string) (address string) {
 	b.Follow = nil
 	return address
 }
+
+// TestConform: whatever opens the app, there is a page.
+func TestConform(t *testing.T) {
+	t.Parallel()
+	o := open(t)
+	platform.Conform(t, o.Dev.App.IdentificationKey, "--session-url", o.own+"/session")
+}

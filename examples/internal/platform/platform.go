@@ -209,6 +209,29 @@ func (p *Platform) Advance(by string) {
 // Settle returns when nothing is under way.
 func (p *Platform) Settle() { p.t.Helper(); p.Advance("0s") }
 
+// Conform plays a receiver's hard life to an app that is its own, which must give
+// no findings, and returns how each check ended.
+func Conform(t testing.TB, identificationKey string, flags ...string) (outcomes map[string]string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, append([]string{"conform", "--json"}, flags...)...)
+	cmd.Env = append(os.Environ(), "OPENKENAR_IDENTIFICATION_KEY="+identificationKey)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	var report struct {
+		Checks []struct{ ID, Outcome string }
+	}
+	if err := json.Unmarshal(out, &report); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	outcomes = map[string]string{}
+	for _, check := range report.Checks {
+		outcomes[check.ID] = check.Outcome
+	}
+	return outcomes
+}
+
 // Redeliver sends every webhook, or makes every call, of these types again.
 func (p *Platform) Redeliver(types ...string) {
 	p.t.Helper()
