@@ -32,6 +32,7 @@ var layers = [][]string{
 	{"internal/api"},
 	{"internal/wire"},
 	{"internal/status"},
+	{"internal/filelock"},
 }
 
 func mayImport(from, to string) bool {

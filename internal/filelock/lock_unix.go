@@ -1,13 +1,13 @@
 //go:build unix
 
-package store
+package filelock
 
 import (
 	"os"
 	"syscall"
 )
 
-// lockFile locks a file that no other process has locked.
-func lockFile(f *os.File) error {
+// lock locks a file that no other process has locked.
+func lock(f *os.File) error {
 	return syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 }
