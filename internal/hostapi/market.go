@@ -6,6 +6,7 @@ import (
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/market"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/wire"
@@ -58,7 +59,15 @@ func (a *API) putPost(r *http.Request) (any, error) {
 		return nil, err
 	}
 	p.Token = r.PathValue("token")
-	return a.market.PutPost(r.Context(), p)
+	p, err := a.market.PutPost(r.Context(), p)
+	if err != nil {
+		return nil, err
+	}
+	id, err := a.market.EventOfPost(r.Context(), p.Token)
+	return struct {
+		market.Post
+		EventID string `json:"event_id"`
+	}{p, event.Cursor(id)}, err
 }
 
 func (a *API) deletePost(r *http.Request) (any, error) {
@@ -118,5 +127,13 @@ func (a *API) putTransaction(r *http.Request) (any, error) {
 		return nil, err
 	}
 	t.ID = r.PathValue("id")
-	return a.market.PutTransaction(r.Context(), t)
+	t, err := a.market.PutTransaction(r.Context(), t)
+	if err != nil {
+		return nil, err
+	}
+	id, err := a.market.EventOfTransaction(r.Context(), t.ID)
+	return struct {
+		market.Transaction
+		EventID string `json:"event_id"`
+	}{t, event.Cursor(id)}, err
 }

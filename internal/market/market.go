@@ -52,6 +52,10 @@ type Store interface {
 	Write(ctx context.Context, f func(Tx) error) error
 	User(ctx context.Context, id string) (u User, ok bool, err error)
 	Post(ctx context.Context, token string) (p Post, ok bool, err error)
+	// PostEvent and TransactionEvent return the event of the last change; 0 for
+	// none.
+	PostEvent(ctx context.Context, token string) (int64, error)
+	TransactionEvent(ctx context.Context, id string) (int64, error)
 	PostsOf(ctx context.Context, owner, after string, limit int) ([]Post, error)
 }
 

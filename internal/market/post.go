@@ -230,6 +230,11 @@ func (m *Market) Told(ctx context.Context, token string) (Post, error) {
 	return p, err
 }
 
+// EventOfPost returns the event of a post's last change, 0 for none.
+func (m *Market) EventOfPost(ctx context.Context, token string) (int64, error) {
+	return m.store.PostEvent(ctx, token)
+}
+
 // NoPost is the error for a post that is not there.
 func NoPost(field, token string) error {
 	return status.New(status.NotFound, "%s: there is no post %q", field, token)

@@ -132,3 +132,9 @@ func (m *Market) PutTransaction(ctx context.Context, t Transaction) (Transaction
 	})
 	return t, err
 }
+
+// EventOfTransaction returns the event of a transaction's last change of state,
+// 0 for none.
+func (m *Market) EventOfTransaction(ctx context.Context, id string) (int64, error) {
+	return m.store.TransactionEvent(ctx, id)
+}

@@ -105,15 +105,23 @@ func transactionRoundTrip(t *testing.T, open opener) {
 	} {
 		change()
 		var got market.Transaction
+		var id int64
 		l.write(func(tx *store.Tx) (err error) {
-			if err := tx.PutTransaction(x, tx.NextID(), base); err != nil {
+			id = tx.NextID()
+			if err := tx.PutTransaction(x, id, base); err != nil {
 				return err
 			}
 			got, _, err = tx.Transaction("x")
 			return err
 		})
 		same(t, "transaction", got, x)
+		last, err := l.TransactionEvent(t.Context(), "x")
+		ok(t, err)
+		same(t, "its event", last, id)
 	}
+	last, err := l.PostEvent(t.Context(), "not there")
+	ok(t, err)
+	same(t, "the event of a post that is not there", last, 0)
 }
 
 func doors(t *testing.T, open opener) {
