@@ -36,6 +36,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	w.Header().Set("OpenKenar-App", k.App) // who reads need not know whose key it is
 	after, wait, stream, err := api.Following(w, r, delivery.MaxTailWait)
 	if err != nil {
 		return err
