@@ -61,12 +61,15 @@ type commands struct {
 	Key        keyCmd        `cmd:"" help:"Manage the API keys of an app."`
 	Secret     secretCmd     `cmd:"" help:"Replace the secrets of an app."`
 	Token      tokenCmd      `cmd:"" help:"Make access tokens, in dev mode."`
+	Listen     listenCmd     `cmd:"" help:"Follow an app's events and post them to an address on this machine."`
+	Trigger    triggerCmd    `cmd:"" help:"Make something happen that apps hear of."`
 	Grants     grantsCmd     `cmd:"" help:"See and take away what users gave apps access to."`
 	Operator   operatorCmd   `cmd:"" help:"Manage who signs in to the panel."`
 	Conform    conformCmd    `cmd:"" help:"Play a receiver's hard life to an app, and say how it bears it."`
 	Bench      benchCmd      `cmd:"" help:"Measure the platform on this machine."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 
+	ListenCourier courierCmd       `cmd:"" hidden:"" help:"The part of listen that posts."`
 	BenchReceiver benchReceiverCmd `cmd:"" hidden:"" help:"The apps of bench."`
 	BenchBare     benchBareCmd     `cmd:"" hidden:"" help:"The bare loop of bench."`
 }
@@ -136,7 +139,7 @@ func newParser(ctx context.Context, env map[string]string, streams Streams) (*ko
 	parser, err := kong.New(&commands{},
 		kong.Name("openkenar"),
 		kong.Description("The open platform of a marketplace in one binary. How a server runs (the flags of dev and serve) "+
-			"and which one is meant (--server, --host-key-file, --data, --database) may also be set as "+envPrefix+"NAME in the environment."),
+			"and which one is meant (--server, --host-key-file, --api-key-file, --data, --database) may also be set as "+envPrefix+"NAME in the environment."),
 		kong.Vars{"repeatable": repeatable, "scenarios": strings.Join(bench.Names(), ",")},
 		kong.Writers(streams.Out, streams.Err),
 		kong.Exit(func(code int) { panic(exit(code)) }),
@@ -156,6 +159,7 @@ const envPrefix = "OPENKENAR_"
 // which other users of the machine can see.
 const (
 	envHostKey   = envPrefix + "HOST_KEY"
+	envAPIKey    = envPrefix + "API_KEY"
 	envMasterKey = envPrefix + "MASTER_KEY"
 )
 
@@ -182,7 +186,7 @@ func fromEnv(env map[string]string) kong.Resolver {
 // misspelling, or an argument in the wrong place, that would otherwise do
 // nothing, silently.
 func checkEnv(model *kong.Application, env map[string]string) error {
-	known := []string{envHostKey, envMasterKey}
+	known := []string{envHostKey, envAPIKey, envMasterKey}
 	argument := map[string]string{}
 	_ = kong.Visit(model, func(node kong.Visitable, next kong.Next) error {
 		if flag, ok := node.(*kong.Flag); ok {

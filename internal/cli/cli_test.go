@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -66,6 +67,9 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"receiver": receiver,
 			"feed":     feed,
 			"junit":    junit,
+
+			"got":       got,
+			"subscribe": subscribe,
 		},
 	})
 }
@@ -120,6 +124,52 @@ func useServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("OPENKENAR_DATA", ts.MkAbs(args[0]))
 }
 
+// receivers counts the calls that apps have got, by the URL of each.
+var receivers sync.Map
+
+// got waits until the app at $RECEIVER has got as many calls.
+func got(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: got CALLS")
+	}
+	want, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	calls, ok := receivers.Load(ts.Getenv("RECEIVER"))
+	if !ok {
+		ts.Fatalf("no receiver")
+	}
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(30 * time.Second); calls.(*atomic.Int64).Load() < want; {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			ts.Fatalf("%d calls after 30 s, want %d", calls.(*atomic.Int64).Load(), want)
+		}
+	}
+}
+
+// subscribe registers a subscription of the sample app of a dev server.
+func subscribe(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: subscribe DATA EVENT_TYPE")
+	}
+	var info server.DevInfo
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile(filepath.Join(args[0], "dev.json"))), &info))
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, info.BaseURL+"/v1/open-platform/events/subscriptions",
+		strings.NewReader(`{"event_type":"`+args[1]+`"}`))
+	ts.Check(err)
+	req.Header.Set("X-API-Key", info.App.APIKey)
+	req.Header.Set("Authorization", "Bearer "+info.Users.Seller.AccessToken)
+	client := &http.Client{}
+	resp, err := client.Do(req)
+	ts.Check(err)
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		ts.Fatalf("subscribe: %s", resp.Status)
+	}
+}
+
 // receiver starts an app that answers every call with a status and a text that
 // would drive a terminal; $RECEIVER is its URL.
 func receiver(ts *testscript.TestScript, neg bool, args []string) {
@@ -128,11 +178,14 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	code, err := strconv.Atoi(args[0])
 	ts.Check(err)
+	calls := &atomic.Int64{}
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		calls.Add(1)
 		w.WriteHeader(code)
 		_, _ = io.WriteString(w, "got\x1b[2J it")
 	}))
 	ts.Defer(srv.Close)
+	receivers.Store(srv.URL, calls)
 	ts.Setenv("RECEIVER", srv.URL)
 }
 
