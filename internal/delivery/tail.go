@@ -19,13 +19,13 @@ const (
 	// a read gives at most.
 	tailPage = 100
 	// tailBytes is how many bytes of bodies a look reads, but for the last body.
-	tailBytes = 1 << 20
+	tailBytes = 256 << 10
 	// A read that waits looks by itself so often: whether it still may, and what
 	// other nodes have written, of which it is not told.
 	tailLook       = 5 * time.Second
 	tailLookShared = time.Second
 	// So many reads may be under way, of all apps and of one.
-	tailReads    = 1024
+	tailReads    = 512
 	tailAppReads = 32
 	// tailBusy is when one may come again that was not let in.
 	tailBusy = 5 * time.Second
