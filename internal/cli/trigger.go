@@ -9,13 +9,13 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
 )
 
@@ -88,15 +88,9 @@ func (t triggerCmd) Run(ctx context.Context, c *call) error {
 	if f.once && t.Count > 1 {
 		return fmt.Errorf("--count: %s happens once", f.name)
 	}
-	h, dev, err := t.host(c)
-	if err != nil {
+	r := &triggering{triggerCmd: t, fixture: f, c: c}
+	if err := r.find(); err != nil {
 		return err
-	}
-	r := &triggering{triggerCmd: t, fixture: f, host: h, dev: dev, c: c}
-	if !t.DryRun {
-		if r.key, err = h.hostKey(c); err != nil {
-			return err
-		}
 	}
 	pace := make(<-chan time.Time)
 	if t.Rate > 0 {
@@ -147,26 +141,6 @@ func (t triggerCmd) list(c *call) error {
 	return err
 }
 
-// host finds the server, and the world where that is a demo one.
-func (t *triggerCmd) host(c *call) (h hostFlags, demo bool, err error) {
-	h = hostFlags{Server: t.Server, HostKeyFile: t.HostKeyFile, Data: t.Data}
-	dev, err := readDev(t.Data)
-	if err != nil && t.Server == "" {
-		return h, false, fmt.Errorf("%w; or give --server and --host-key-file", err)
-	}
-	demo = err == nil && (t.Server == "" || string(t.Server) == dev.BaseURL)
-	if demo {
-		h.Server = serverURL(dev.BaseURL)
-		w := &t.triggerWorld
-		w.Post, w.Conversation, w.BotConversation = cmp.Or(w.Post, dev.PostToken), cmp.Or(w.Conversation, dev.ConversationID), cmp.Or(w.BotConversation, dev.BotConversationID)
-		w.User, w.App = cmp.Or(w.User, dev.Users.Seller.ID), cmp.Or(w.App, dev.App.Slug)
-		if _, err := os.Stat(filepath.Join(t.Data, "host.key")); err != nil && h.HostKeyFile == "" && c.env[envHostKey] == "" {
-			c.env[envHostKey] = dev.HostKey
-		}
-	}
-	return h, demo, nil
-}
-
 // triggering is a call of trigger at work.
 type triggering struct {
 	triggerCmd
@@ -175,6 +149,29 @@ type triggering struct {
 	key     string
 	dev     bool // the world is the demo one
 	c       *call
+}
+
+// find finds the server, its key, and the world where that is a demo one.
+func (r *triggering) find() (err error) {
+	r.host = hostFlags{Server: r.Server, HostKeyFile: r.HostKeyFile, Data: r.Data}
+	dev, err := readDev(r.Data)
+	if err != nil && r.Server == "" {
+		return fmt.Errorf("%w; or give --server and --host-key-file", err)
+	}
+	if r.dev = err == nil && (r.Server == "" || string(r.Server) == dev.BaseURL); r.dev {
+		r.host.Server = serverURL(dev.BaseURL)
+		w := &r.triggerWorld
+		w.Post, w.Conversation, w.BotConversation = cmp.Or(w.Post, dev.PostToken), cmp.Or(w.Conversation, dev.ConversationID), cmp.Or(w.BotConversation, dev.BotConversationID)
+		w.User, w.App = cmp.Or(w.User, dev.Users.Seller.ID), cmp.Or(w.App, dev.App.Slug)
+		if r.HostKeyFile == "" && r.c.env[envHostKey] == "" {
+			r.key = dev.HostKey
+		}
+	}
+	if r.key == "" && !r.DryRun {
+		r.key, err = r.host.hostKey(r.c)
+		return err
+	}
+	return nil
 }
 
 // verdict is what an event means for an app.
@@ -238,6 +235,9 @@ func (r *triggering) once(ctx context.Context, n string) (good bool, err error) 
 		}
 		if t.EventID == before {
 			t.EventID = ""
+			if t.Verdicts, err = r.silence(ctx); err != nil {
+				return false, err
+			}
 		}
 	}
 	if t.EventID != "" {
@@ -327,11 +327,25 @@ func (r *triggering) revocation(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// silence is why an app is not told of a revocation: only deliveries are listed.
+func (r *triggering) silence(ctx context.Context) ([]verdict, error) {
+	var app struct {
+		EventURL string `json:"event_url"`
+	}
+	if err := r.get(ctx, nil, &app, "apps", r.App); err != nil || app.EventURL != "" {
+		return []verdict{}, err
+	}
+	return []verdict{{App: r.App, State: string(delivery.Skipped), Reason: delivery.ReasonNoURL}}, nil
+}
+
 // told is an event and its verdicts in words.
 func (r *triggering) told(t triggered) string {
 	var b strings.Builder
-	id := cmp.Or(t.EventID, "(no delivery)")
-	_, _ = fmt.Fprintf(&b, "%s event %s\n", t.Type, plain(id))
+	b.WriteString(t.Type)
+	if t.EventID != "" {
+		b.WriteString(" event " + plain(t.EventID))
+	}
+	b.WriteString("\n")
 	if len(t.Verdicts) == 0 {
 		b.WriteString("  no app hears of it: " + r.unheard() + "\n")
 	}
@@ -351,7 +365,7 @@ func (r *triggering) told(t triggered) string {
 // unheard says why there is no verdict at all, and what to do.
 func (r *triggering) unheard() string {
 	if r.fixture.typ == event.UserAccessRevocation {
-		return "it has no event URL, or the grant lacked NOTIFICATION_ACCESS_REVOCATION and USER_ID"
+		return "what the user had granted lacked NOTIFICATION_ACCESS_REVOCATION and USER_ID"
 	}
 	return "none has subscribed to " + string(r.fixture.typ) + " of this post or of its owner.\n    " + r.subscribe()
 }
