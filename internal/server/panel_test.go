@@ -587,9 +587,11 @@ func TestPanelRedelivers(t *testing.T) {
 	b.send("/panel/redeliveries", "/panel/redeliveries", url.Values{"app": {"sample-app"}, "state": {"delivered"}, "count": {"1"}}).ok().shows("A dry run", ">3 ")
 	p.none()
 	b.send("/panel/redeliveries", "/panel/redeliveries", url.Values{"app": {"sample-app"}, "state": {"delivered"}, "send": {"1"}}).ok().shows("Begun")
+	arrived := 0
 	until(t, "all three are sent again", 10*time.Second, func() bool {
 		p.settle()
-		return len(p.hook.take()) > 0 && strings.Count(p.host("GET", "/deliveries?app=sample-app", "").body, `"attempts":3`) == 3
+		arrived += len(p.hook.take())
+		return arrived == 3 && strings.Count(p.host("GET", "/deliveries?app=sample-app", "").body, `"attempts":3`) == 3
 	})
 	b.send("/panel/redeliveries", "/panel/redeliveries", url.Values{"app": {"nobody"}, "state": {"delivered"}, "count": {"1"}}).want(http.StatusNotFound)
 	b.send("/panel/redeliveries", "/panel/redeliveries", url.Values{"state": {"delivered"}, "from": {"yesterday"}, "count": {"1"}}).want(http.StatusBadRequest)
