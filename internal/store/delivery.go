@@ -92,7 +92,11 @@ func (s *Store) Waiting(ctx context.Context) ([]string, error) {
 // known not to be: recorded twice, an attempt would be on the log twice.
 func (s *Store) Record(ctx context.Context, outcomes []delivery.Outcome) error {
 	return s.submit(ctx, &write{run: func(tx *Tx) error {
-		rest, err := tx.recordDelivered(outcomes)
+		usual := tx.deliverTogether
+		if s.dialect.exclusive {
+			usual = tx.deliverEach
+		}
+		rest, err := usual(outcomes)
 		if err != nil {
 			return err
 		}
@@ -110,9 +114,34 @@ func (s *Store) Record(ctx context.Context, outcomes []delivery.Outcome) error {
 	}})
 }
 
-// recordDelivered records the usual outcomes in bulk: an attempt that was a
-// delivery. It returns those that are left.
-func (tx *Tx) recordDelivered(outcomes []delivery.Outcome) (rest []delivery.Outcome, err error) {
+// deliverEach records the usual outcomes, an attempt that was a delivery, and
+// returns those that are left. Where a statement is no round trip, one for each
+// is cheaper than one for many, which gathers its rows twice.
+func (tx *Tx) deliverEach(outcomes []delivery.Outcome) (rest []delivery.Outcome, err error) {
+	for _, o := range outcomes {
+		if o.State != delivery.Delivered || o.Attempt == nil {
+			rest = append(rest, o)
+			continue
+		}
+		n, err := tx.exec(`UPDATE deliveries SET state = 'delivered', reason = '', attempts = attempts + 1, next_at = 0, why = '', finished_at = $3
+			WHERE event_id = $1 AND app = $2 AND state = 'pending' AND attempts = $4`,
+			o.ID.Event, o.ID.App, micros(o.Attempt.At.Add(o.Attempt.Duration)), o.Attempts)
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			rest = append(rest, o)
+			continue
+		}
+		if err := tx.insertAttempt(o, o.Attempts+1); err != nil {
+			return nil, err
+		}
+	}
+	return rest, nil
+}
+
+// deliverTogether does so in bulk.
+func (tx *Tx) deliverTogether(outcomes []delivery.Outcome) (rest []delivery.Outcome, err error) {
 	usual := make(map[delivery.ID]delivery.Outcome, len(outcomes))
 	args := make([]any, 0, len(outcomes)*len(deliveredRows.columns))
 	for _, o := range outcomes {

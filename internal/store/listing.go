@@ -23,17 +23,18 @@ const (
 // writes to has listed_messages instead, up to the event of listed_to: messages
 // come there many at a time, in its order, and share pages.
 
+const unlisted = ` FROM messages WHERE event_id > (SELECT event_id FROM listed_to)`
+
 // list lists messages that are not, from the first on, and says whether it has
 // come to the last.
 func (tx *Tx) list() (done bool, err error) {
-	const rest = ` FROM messages WHERE event_id > (SELECT event_id FROM listed_to)`
 	var n int
 	var to int64
-	if _, err := row(tx.ctx, tx, `SELECT count(*), coalesce(max(event_id), 0) FROM (SELECT event_id`+rest+` ORDER BY event_id LIMIT $1) part`,
+	if _, err := row(tx.ctx, tx, `SELECT count(*), coalesce(max(event_id), 0) FROM (SELECT event_id`+unlisted+` ORDER BY event_id LIMIT $1) part`,
 		[]any{listStep}, &n, &to); err != nil || n == 0 {
 		return err == nil, err
 	}
-	if err := tx.run(`INSERT INTO listed_messages (conversation, event_id) SELECT conversation, event_id`+rest+
+	if err := tx.run(`INSERT INTO listed_messages (conversation, event_id) SELECT conversation, event_id`+unlisted+
 		` AND event_id <= $1 AND erased_at = 0 ORDER BY conversation, event_id`, to); err != nil {
 		return false, err
 	}
@@ -51,11 +52,22 @@ func (tx *Tx) listAll() error {
 	return nil
 }
 
-// resumeListing lists what was not when the ledger was last open.
+// resumeListing lists what was not when the ledger was last open, if it is much.
 func (s *Store) resumeListing(ctx context.Context) error {
-	for done := !s.dialect.exclusive; !done; {
-		if err := s.write(ctx, func(tx *Tx) (err error) { done, err = tx.list(); return err }); err != nil {
+	for s.dialect.exclusive {
+		var n int
+		_, err := row(ctx, &s.reading, `SELECT count(*) FROM (SELECT event_id`+unlisted+` LIMIT $1) part`, []any{maxUnlisted}, &n)
+		if err == nil && n == maxUnlisted {
+			err = s.write(ctx, func(tx *Tx) error {
+				_, err := tx.list()
+				return err
+			})
+		}
+		if err != nil {
 			return fmt.Errorf("list messages by conversation: %w", err)
+		}
+		if n < maxUnlisted {
+			break
 		}
 	}
 	return nil
