@@ -27,6 +27,8 @@ const (
 	Suspended   AppStatus = "SUSPENDED" // its keys are refused, nothing is sent to it
 )
 
+var appStatuses = []AppStatus{Development, Production, Suspended}
+
 // OpenAction is what happens when a touchpoint of an app is opened.
 type OpenAction string
 
@@ -36,6 +38,8 @@ const (
 	DirectLink   OpenAction = "LOAD_WEBVIEW_DIRECT_LINK"
 	StartChatBot OpenAction = "START_CHAT_BOT"
 )
+
+var openActions = []OpenAction{ServerLink, DirectLink, StartChatBot}
 
 // Touchpoint is a place where an app is offered.
 type Touchpoint struct {
@@ -103,7 +107,7 @@ func (a *Access) CheckApp(app App) error {
 		return status.New(status.Invalid,
 			"slug: want at most %d of a-z, 0-9, dot, dash and underscore, with a letter or digit at both ends", maxSlug)
 	}
-	if err := wire.Enum("status", app.Status, Development, Production, Suspended); err != nil {
+	if err := wire.Enum("status", app.Status, appStatuses...); err != nil {
 		return err
 	}
 	if err := checkTexts(app); err != nil {
@@ -139,7 +143,7 @@ func (a *Access) CheckApp(app App) error {
 		}
 	}
 	for i, t := range app.Touchpoints {
-		if err := wire.Enum(fmt.Sprintf("touchpoints[%d].action", i), t.Action, ServerLink, DirectLink, StartChatBot); err != nil {
+		if err := wire.Enum(fmt.Sprintf("touchpoints[%d].action", i), t.Action, openActions...); err != nil {
 			return err
 		}
 		field := fmt.Sprintf("touchpoints[%d].touchpoint", i)

@@ -20,11 +20,7 @@ func TestScopesAreDocumented(t *testing.T) {
 		"`internal/access/scope.go` by `go test ./internal/access -update`.\n\n" +
 		"| scope | lets the app | اجازه می‌دهد برنامه |\n|---|---|---|\n")
 	for _, k := range access.Catalogue() {
-		name := k.Name
-		if k.Resource != access.NoResource {
-			name += ".{" + string(k.Resource) + "}"
-		}
-		b.WriteString("| `" + name + "` | " + k.Words[access.English] + " | " + k.Words[access.Persian] + " |\n")
+		b.WriteString("| `" + k.Form() + "` | " + k.Words[access.English] + " | " + k.Words[access.Persian] + " |\n")
 	}
 	if *update {
 		if err := os.WriteFile(file, []byte(b.String()), 0o600); err != nil {

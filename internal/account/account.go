@@ -124,9 +124,11 @@ func New(o Options) (*Accounts, error) {
 	}, nil
 }
 
-// The letters of a name are safe wherever it is shown, and one name is not
-// another in different letter case.
-var nameForm = regexp.MustCompile(`^[a-z0-9]([a-z0-9._@+-]{0,62}[a-z0-9])?$`)
+// NameForm is the form of names, as a regular expression. Their letters are safe
+// wherever they are shown, and one name is not another in different letter case.
+const NameForm = `^[a-z0-9]([a-z0-9._@+-]{0,62}[a-z0-9])?$`
+
+var nameForm = regexp.MustCompile(NameForm)
 
 // CheckName refuses what is no name of an account.
 func CheckName(name string) error {

@@ -79,6 +79,19 @@ func MediaLimit(k MediaKind) (int64, error) {
 	return of.limit, nil
 }
 
+// MediaKinds are the kinds of uploads.
+func MediaKinds() []string { return []string{"image", "video", "voice", "file"} }
+
+// MediaWords says what each kind takes.
+func MediaWords() string {
+	var words []string
+	for _, name := range MediaKinds() {
+		k := kinds[MediaKind(name)]
+		words = append(words, fmt.Sprintf("%s: %s, at most %g MiB", name, k.names, float64(k.limit)/(1<<20)))
+	}
+	return strings.Join(words, ". ") + "."
+}
+
 // Upload is media that an app uploaded.
 type Upload struct {
 	ID        string

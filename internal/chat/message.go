@@ -32,6 +32,9 @@ const (
 	Contact  MessageType = "CONTACT"
 )
 
+// messageTypes lists them in the order of the contract.
+var messageTypes = []MessageType{Text, Image, File, Voice, Location, Video, Contact}
+
 // Limits of a message.
 const (
 	maxText = 4096 // characters
@@ -402,7 +405,7 @@ func (n NewMessage) check() error {
 	if err := wire.Enum("sender", n.Sender, Buyer, Seller, User); err != nil {
 		return err
 	}
-	if err := wire.Enum("type", n.Type, Text, Image, File, Voice, Location, Video, Contact); err != nil {
+	if err := wire.Enum("type", n.Type, messageTypes...); err != nil {
 		return err
 	}
 	return n.Content.check(n.Type)

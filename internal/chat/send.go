@@ -57,7 +57,7 @@ func (m BotMessage) Check() error {
 // TEXT may carry media all the same.
 func (c Carried) check(field, text string) error {
 	if c.Type != "" {
-		if err := wire.Enum("type", c.Type, Text, Image, File, Voice, Location, Video, Contact); err != nil {
+		if err := wire.Enum("type", c.Type, messageTypes...); err != nil {
 			return err
 		}
 	}
@@ -300,20 +300,26 @@ func (c *Chat) EnsureUser(ctx context.Context, user string) error {
 }
 
 // Talk is a conversation as an app reads it (contract section 4, get
-// conversation). It has no field that the schema lacks.
+// conversation). It has no field that the schema lacks, at any depth.
 type Talk struct {
-	Conversation conversationRef `json:"conversation"`
-	Messages     []spoken        `json:"messages"`
+	Conversation talkRef  `json:"conversation"`
+	Messages     []spoken `json:"messages"`
 }
 
 type spoken struct {
-	ID           string          `json:"id"`
-	Conversation conversationRef `json:"conversation"`
-	Sender       sender          `json:"sender"`
-	Type         MessageType     `json:"type"`
-	SentAt       wire.Time       `json:"sent_at"`
-	Text         string          `json:"text"`
+	ID           string      `json:"id"`
+	Conversation talkRef     `json:"conversation"`
+	Sender       talkSender  `json:"sender"`
+	Type         MessageType `json:"type"`
+	SentAt       wire.Time   `json:"sent_at"`
+	Text         string      `json:"text"`
 }
+
+// The same as elsewhere, but that no field may ever be added.
+type (
+	talkRef    conversationRef
+	talkSender sender
+)
 
 // Read returns a conversation in which the token's user takes part, with the
 // texts in it, the newest thousand of them.
@@ -333,7 +339,7 @@ func (c *Chat) Read(ctx context.Context, t access.Token, conversation string) (T
 		return Talk{}, err
 	}
 	talk := Talk{
-		Conversation: conversationRef{ID: conv.ID, Type: conv.Type, PostToken: conv.PostToken},
+		Conversation: talkRef{ID: conv.ID, Type: conv.Type, PostToken: conv.PostToken},
 		Messages:     make([]spoken, len(texts)),
 	}
 	for i, s := range texts {
@@ -342,7 +348,7 @@ func (c *Chat) Read(ctx context.Context, t access.Token, conversation string) (T
 			return Talk{}, err
 		}
 		talk.Messages[i] = spoken{
-			ID: m.ID, Conversation: m.Conversation, Sender: m.Sender, Type: m.Type, SentAt: m.SentAt, Text: m.Text,
+			ID: m.ID, Conversation: talkRef(m.Conversation), Sender: talkSender(m.Sender), Type: m.Type, SentAt: m.SentAt, Text: m.Text,
 		}
 	}
 	return talk, nil

@@ -30,9 +30,10 @@ const (
 	maxBusy = 64
 	// maxText is the longest text of a dynamic action's answer, in characters.
 	maxText = 4096
-	// wireVersion is that of session initialization.
-	wireVersion = "2"
 )
+
+// WireVersion is that of session initialization.
+const WireVersion = "2"
 
 // Why a call is made, as the log has it.
 const (
@@ -60,6 +61,17 @@ type actionBody struct {
 	Side         *string     `json:"user_side"`
 	ExtraData    wire.Object `json:"extra_data"`
 	User         *string     `json:"user_id"`
+}
+
+// sessionAnswer is the answer to a sessionBody.
+type sessionAnswer struct {
+	URL string `json:"url"`
+}
+
+// actionAnswer is the answer to an actionBody: at least one of its fields.
+type actionAnswer struct {
+	Action *chat.Action `json:"action"`
+	Text   string       `json:"text_message"`
 }
 
 // The sides of users, each call in its own letter case (contract, section 9).
@@ -196,7 +208,7 @@ func (x *Extensions) Test(ctx context.Context, slug string, kind event.Type) (Te
 func requestOf(app access.App, e event.Event) (webhook.Call, error) {
 	request := webhook.Call{
 		About: webhook.About{App: app.Slug, Type: string(e.Type)}, URL: app.SessionInitializationURL,
-		IdentificationKey: app.IdentificationKey, Version: wireVersion, Body: e.Payload,
+		IdentificationKey: app.IdentificationKey, Version: WireVersion, Body: e.Payload,
 	}
 	field := "session_initialization_url"
 	if e.Type == event.DynamicAction {
@@ -296,9 +308,7 @@ func (x *Extensions) judge(ctx context.Context, kind event.Type, r webhook.Resul
 }
 
 func (x *Extensions) judgeSession(body []byte) (answer, string) {
-	var in struct {
-		URL string `json:"url"`
-	}
+	var in sessionAnswer
 	if err := wire.Unmarshal(body, &in); err != nil {
 		return answer{}, "gave an answer that cannot be read: " + status.Of(err).Message
 	}
@@ -309,10 +319,7 @@ func (x *Extensions) judgeSession(body []byte) (answer, string) {
 }
 
 func (x *Extensions) judgeAction(ctx context.Context, body []byte) (a answer, problem string, err error) {
-	var in struct {
-		Action *chat.Action `json:"action"`
-		Text   string       `json:"text_message"`
-	}
+	var in actionAnswer
 	if err := wire.Unmarshal(body, &in); err != nil {
 		return a, "gave an answer that cannot be read: " + status.Of(err).Message, nil
 	}

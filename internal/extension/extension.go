@@ -96,6 +96,12 @@ type Place struct {
 	Post         string `json:"post_token"`      // "" for none
 }
 
+// Opening asks for an app to be opened at a place.
+type Opening struct {
+	Place
+	ReturnURL string `json:"return_url"`
+}
+
 // spot is a place, looked up.
 type spot struct {
 	Place

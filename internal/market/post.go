@@ -23,6 +23,9 @@ const (
 	Archived   PostState = "ARCHIVED"
 )
 
+// postStates lists them; the last is not seen by apps.
+var postStates = []PostState{Published, ReviewReq, PaymentReq, Retired, Archived}
+
 // Limits of a post.
 const (
 	maxTitle    = 200      // characters
@@ -83,7 +86,7 @@ func (p Post) check() error {
 	if err := wire.CheckID("owner", p.Owner); err != nil {
 		return err
 	}
-	if err := wire.Enum("state", p.State, Published, ReviewReq, PaymentReq, Retired, Archived); err != nil {
+	if err := wire.Enum("state", p.State, postStates...); err != nil {
 		return err
 	}
 	if err := wire.MaxText("title", p.Title, maxTitle); err != nil {
@@ -111,29 +114,42 @@ func (p Post) equal(q Post) bool {
 	return bytes.Equal(x, y)
 }
 
-// postUpdate is the payload of POST_UPDATE.
-type postUpdate struct {
-	Type string `json:"type"`
-	Post any    `json:"post"`
-}
+// The payloads of POST_UPDATE: of a post that is there, and of one that has
+// left, which holds its token alone.
+type (
+	postChange struct {
+		Type string `json:"type"`
+		Post View   `json:"post"`
+	}
+	postGone struct {
+		Type string    `json:"type"`
+		Post tokenOnly `json:"post"`
+	}
+	tokenOnly struct {
+		Token string `json:"token"`
+	}
+)
 
-type tokenOnly struct {
-	Token string `json:"token"`
-}
+// What happened to a post, in the contract's words.
+const (
+	updatePublish = "PUBLISH"
+	updateOngoing = "ONGOING"
+	updateRetire  = "RETIRE"
+	updateArchive = "ARCHIVE"
+)
 
-// update says a change in the contract's words; a post that left holds its
-// token alone.
-func update(p Post) postUpdate {
+// update says a change in the contract's words.
+func update(p Post) any {
 	switch p.State {
 	case Retired:
-		return postUpdate{Type: "RETIRE", Post: tokenOnly{p.Token}}
+		return postGone{Type: updateRetire, Post: tokenOnly{p.Token}}
 	case Archived:
-		return postUpdate{Type: "ARCHIVE", Post: tokenOnly{p.Token}}
+		return postGone{Type: updateArchive, Post: tokenOnly{p.Token}}
 	case Published:
-		return postUpdate{Type: "PUBLISH", Post: p.View()}
+		return postChange{Type: updatePublish, Post: p.View()}
 	case ReviewReq, PaymentReq:
 	}
-	return postUpdate{Type: "ONGOING", Post: p.View()}
+	return postChange{Type: updateOngoing, Post: p.View()}
 }
 
 func emitPost(tx Tx, p Post, now time.Time) (int64, error) {

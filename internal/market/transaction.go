@@ -21,6 +21,9 @@ const (
 	TransactionRefunded  TransactionState = "REFUNDED"
 )
 
+// transactionStates lists them in the order of the contract.
+var transactionStates = []TransactionState{TransactionPending, TransactionCompleted, TransactionFailed, TransactionRefunded}
+
 // TransactionType is what was paid for.
 type TransactionType string
 
@@ -56,7 +59,7 @@ func (t Transaction) check() error {
 	if err := wire.CheckID("app", t.App); err != nil {
 		return err
 	}
-	if err := wire.Enum("state", t.State, TransactionPending, TransactionCompleted, TransactionFailed, TransactionRefunded); err != nil {
+	if err := wire.Enum("state", t.State, transactionStates...); err != nil {
 		return err
 	}
 	if err := wire.Enum("type", t.Type, Reorder); err != nil {
@@ -104,6 +107,11 @@ func PutTransaction(tx Tx, t Transaction, now time.Time) (Change, error) {
 	return Changed, tx.PutTransaction(t, id, now)
 }
 
+// wireState and wireType are the names that apps know.
+func wireState(s TransactionState) string { return "TRANSACTION_STATE_" + string(s) }
+
+func wireType(t TransactionType) string { return "TRANSACTION_TYPE_" + string(t) }
+
 func emitTransaction(tx Tx, t Transaction, now time.Time) (int64, error) {
 	details := t.ExtraDetails
 	if details == nil {
@@ -111,7 +119,7 @@ func emitTransaction(tx Tx, t Transaction, now time.Time) (int64, error) {
 	}
 	payload, err := wire.Marshal(transactionPayload{
 		ID: t.ID, CostRials: t.CostRials, ExtraDetails: details,
-		State: "TRANSACTION_STATE_" + string(t.State), Type: "TRANSACTION_TYPE_" + string(t.Type),
+		State: wireState(t.State), Type: wireType(t.Type),
 	})
 	if err != nil {
 		return 0, err

@@ -29,15 +29,19 @@ const (
 	FaultStatus     FaultKind = "status"      // it is answered with a status, and the app not asked
 )
 
+var faultKinds = []FaultKind{FaultDelay, FaultDuplicate, FaultReorder, FaultDropAnswer, FaultCut, FaultStatus}
+
 // What chooses more calls than those of one type.
 const (
 	AnyWebhook = "WEBHOOK" // all webhooks
 	AnyCall    = "CALL"    // all that somebody waits for
 )
 
+// MaxFaultCalls is how many calls a rule may spoil.
+const MaxFaultCalls = 1000
+
 const (
 	maxFaults     = 100             // rules at a time
-	maxFaultCalls = 1000            // calls of a rule
 	maxDelay      = time.Minute     // longer than any call may take
 	defaultDelay  = 3 * time.Second // of FaultDelay, and the longest that FaultReorder holds back
 	defaultStatus = 500
@@ -69,13 +73,12 @@ func (f *Faults) Add(rule Fault) (Fault, error) {
 	refuse := func(format string, args ...any) (Fault, error) {
 		return Fault{}, status.New(status.Invalid, format, args...)
 	}
-	kinds := []FaultKind{FaultDelay, FaultDuplicate, FaultReorder, FaultDropAnswer, FaultCut, FaultStatus}
 	timed := rule.Kind == FaultDelay || rule.Kind == FaultReorder
 	switch {
-	case !slices.Contains(kinds, rule.Kind):
-		return refuse("fault: %q is not one of %s", rule.Kind, joinKinds(kinds))
-	case rule.Count < 0 || rule.Count > maxFaultCalls:
-		return refuse("count: %d, want 1 to %d", rule.Count, maxFaultCalls)
+	case !slices.Contains(faultKinds, rule.Kind):
+		return refuse("fault: %q is not one of %s", rule.Kind, joinKinds())
+	case rule.Count < 0 || rule.Count > MaxFaultCalls:
+		return refuse("count: %d, want 1 to %d", rule.Count, MaxFaultCalls)
 	case rule.Delay < 0 || rule.Delay > maxDelay:
 		return refuse("delay: %s, want at most %s", rule.Delay, maxDelay)
 	case rule.Delay != 0 && !timed:
@@ -105,9 +108,9 @@ func (f *Faults) Add(rule Fault) (Fault, error) {
 	return rule, nil
 }
 
-func joinKinds(kinds []FaultKind) string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
+func joinKinds() string {
+	names := make([]string, len(faultKinds))
+	for i, k := range faultKinds {
 		names[i] = string(k)
 	}
 	return strings.Join(names, ", ")
