@@ -37,9 +37,10 @@ type Handler func(r *http.Request) (any, error)
 // Mux routes calls of one face by method and escaped path: an id may hold
 // "%2F", and each segment is decoded once.
 type Mux struct {
-	mux *http.ServeMux
-	o   Options
-	log *slog.Logger
+	mux        *http.ServeMux
+	operations []Operation
+	o          Options
+	log        *slog.Logger
 }
 
 // Options of a Mux.
@@ -61,9 +62,10 @@ func NewMux(o Options) *Mux {
 // otherwise is the pattern of what has no other.
 const otherwise = "/"
 
-// Handle routes a pattern of net/http's ServeMux, "METHOD /path/{id}".
-func (m *Mux) Handle(pattern string, h Handler) {
-	m.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+// Handle routes an operation to what answers it.
+func (m *Mux) Handle(o Operation, h Handler) {
+	m.operations = append(m.operations, o)
+	m.mux.HandleFunc(o.Route, func(w http.ResponseWriter, r *http.Request) {
 		v, err := h(r)
 		if err != nil {
 			m.fail(w, r, err)
@@ -73,16 +75,20 @@ func (m *Mux) Handle(pattern string, h Handler) {
 	})
 }
 
-// HandleRaw routes a pattern to a handler that writes its answer itself, as a
+// HandleRaw routes an operation to a handler that writes its answer itself, as a
 // stream or a file needs it. An error that it returns is rendered; it may return
 // one only before it has written anything.
-func (m *Mux) HandleRaw(pattern string, h func(w http.ResponseWriter, r *http.Request) error) {
-	m.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+func (m *Mux) HandleRaw(o Operation, h func(w http.ResponseWriter, r *http.Request) error) {
+	m.operations = append(m.operations, o)
+	m.mux.HandleFunc(o.Route, func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r); err != nil {
 			m.fail(w, r, err)
 		}
 	})
 }
+
+// Operations returns what is routed.
+func (m *Mux) Operations() []Operation { return slices.Clone(m.operations) }
 
 // ServeHTTP implements http.Handler.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -66,6 +66,7 @@ type commands struct {
 	Grants     grantsCmd     `cmd:"" help:"See and take away what users gave apps access to."`
 	Operator   operatorCmd   `cmd:"" help:"Manage who signs in to the panel."`
 	Conform    conformCmd    `cmd:"" help:"Play a receiver's hard life to an app, and say how it bears it."`
+	Contract   contractCmd   `cmd:"" help:"Print the contract for programs: OpenAPI documents and JSON Schemas."`
 	Bench      benchCmd      `cmd:"" help:"Measure the platform on this machine."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 

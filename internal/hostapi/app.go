@@ -18,23 +18,28 @@ import (
 	"github.com/openkenar/openkenar/internal/wire"
 )
 
+type appPage struct {
+	Apps []access.App `json:"apps"`
+	Next *string      `json:"next"`
+}
+
 func (a *API) listApps(r *http.Request) (any, error) {
 	apps, next, err := a.access.Apps(r.Context(), r.URL.Query().Get("after"))
 	if err != nil {
 		return nil, err
 	}
-	return struct {
-		Apps []access.App `json:"apps"`
-		Next *string      `json:"next"`
-	}{append([]access.App{}, apps...), api.Next(next)}, nil
+	return appPage{append([]access.App{}, apps...), api.Next(next)}, nil
 }
 
+// newApp is an app that is made: its settings have their defaults.
+type newApp struct{ access.App }
+
 func (a *API) createApp(r *http.Request) (any, error) {
-	app := access.NewApp()
-	if err := api.Decode(r, &app); err != nil {
+	in := newApp{access.NewApp()}
+	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
-	return a.access.CreateApp(r.Context(), app)
+	return a.access.CreateApp(r.Context(), in.App)
 }
 
 func (a *API) getApp(r *http.Request) (any, error) {
@@ -120,27 +125,31 @@ func showSecret(s access.Secret) signingSecret {
 	}
 }
 
+type secretPage struct {
+	Secrets []signingSecret `json:"signing_secrets"`
+	Next    *string         `json:"next"`
+}
+
 func (a *API) listSecrets(r *http.Request) (any, error) {
 	secrets, err := a.access.Secrets(r.Context(), r.PathValue("slug"))
 	if err != nil {
 		return nil, err
 	}
-	out := struct {
-		Secrets []signingSecret `json:"signing_secrets"`
-		Next    *string         `json:"next"`
-	}{Secrets: make([]signingSecret, len(secrets))}
+	out := secretPage{Secrets: make([]signingSecret, len(secrets))}
 	for i, s := range secrets {
 		out.Secrets[i] = showSecret(s)
 	}
 	return out, nil
 }
 
+type newSecret struct {
+	OlderEndsIn string `json:"older_ends_in"`
+}
+
 // addSecret adds a signing secret; the older ones end after a day, or after
 // "older_ends_in".
 func (a *API) addSecret(r *http.Request) (any, error) {
-	var in struct {
-		OlderEndsIn string `json:"older_ends_in"`
-	}
+	var in newSecret
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
@@ -175,15 +184,17 @@ type key struct {
 	RevokedAt   wire.Time           `json:"revoked_at"`
 }
 
+type keyPage struct {
+	Keys []key   `json:"keys"`
+	Next *string `json:"next"`
+}
+
 func (a *API) listKeys(r *http.Request) (any, error) {
 	keys, next, err := a.access.Keys(r.Context(), r.PathValue("slug"), r.URL.Query().Get("after"))
 	if err != nil {
 		return nil, err
 	}
-	out := struct {
-		Keys []key   `json:"keys"`
-		Next *string `json:"next"`
-	}{make([]key, len(keys)), api.Next(next)}
+	out := keyPage{make([]key, len(keys)), api.Next(next)}
 	for i, k := range keys {
 		out.Keys[i] = key{
 			ID: strconv.FormatInt(k.ID, 10), Title: k.Title, Prefix: k.Prefix, Permissions: k.Permissions,
@@ -193,30 +204,36 @@ func (a *API) listKeys(r *http.Request) (any, error) {
 	return out, nil
 }
 
+type newKey struct {
+	Title       string                       `json:"title"`
+	Permissions wire.List[access.Permission] `json:"permissions"`
+}
+
+type createdKey struct {
+	ID  string `json:"id"`
+	Key string `json:"key"` // shown this once
+}
+
 func (a *API) createKey(r *http.Request) (any, error) {
-	var in struct {
-		Title       string                       `json:"title"`
-		Permissions wire.List[access.Permission] `json:"permissions"`
-	}
+	var in newKey
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
 	k, text, err := a.access.CreateKey(r.Context(), r.PathValue("slug"), in.Title, in.Permissions)
-	return struct {
-		ID  string `json:"id"`
-		Key string `json:"key"`
-	}{strconv.FormatInt(k.ID, 10), text}, err
+	return createdKey{strconv.FormatInt(k.ID, 10), text}, err
 }
 
 func (a *API) revokeKey(r *http.Request) (any, error) {
 	return api.Empty{}, a.access.RevokeKey(r.Context(), r.PathValue("slug"), r.PathValue("id"))
 }
 
+type clientSecret struct {
+	Secret string `json:"client_secret"`
+}
+
 func (a *API) newClientSecret(r *http.Request) (any, error) {
 	secret, err := a.access.NewClientSecret(r.Context(), r.PathValue("slug"))
-	return struct {
-		Secret string `json:"client_secret"`
-	}{secret}, err
+	return clientSecret{secret}, err
 }
 
 type subscription struct {
@@ -229,6 +246,11 @@ type subscription struct {
 	ExpiresAt wire.Time   `json:"expires_at"`
 }
 
+type subscriptionPage struct {
+	Subscriptions []subscription `json:"subscriptions"`
+	Next          *string        `json:"next"`
+}
+
 func (a *API) listSubscriptions(r *http.Request) (any, error) {
 	app := r.PathValue("slug")
 	if _, err := a.access.App(r.Context(), app); err != nil {
@@ -238,10 +260,7 @@ func (a *API) listSubscriptions(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := struct {
-		Subscriptions []subscription `json:"subscriptions"`
-		Next          *string        `json:"next"`
-	}{make([]subscription, len(subscriptions)), api.Next(next)}
+	out := subscriptionPage{make([]subscription, len(subscriptions)), api.Next(next)}
 	for i, s := range subscriptions {
 		out.Subscriptions[i] = subscription{
 			ID: strconv.FormatInt(s.ID, 10), Type: s.Type, Resource: api.Next(s.Resource), User: s.User,

@@ -13,12 +13,18 @@ import (
 	"github.com/openkenar/openkenar/internal/wire"
 )
 
+type notificationPage struct {
+	Notifications []chat.Notification `json:"notifications"`
+	Next          *string             `json:"next"`
+}
+
 func (a *API) listNotifications(r *http.Request) (any, error) {
 	list, next, err := a.chat.Notifications(r.Context(), r.PathValue("user"), r.URL.Query().Get("after"))
-	return struct {
-		Notifications []chat.Notification `json:"notifications"`
-		Next          *string             `json:"next"`
-	}{list, api.Next(next)}, err
+	return notificationPage{list, api.Next(next)}, err
+}
+
+type extensionList struct {
+	Groups []extension.Group `json:"groups"`
 }
 
 func (a *API) listExtensions(r *http.Request) (any, error) {
@@ -26,16 +32,11 @@ func (a *API) listExtensions(r *http.Request) (any, error) {
 	groups, err := a.extensions.Offered(r.Context(), extension.Place{
 		Touchpoint: q.Get("touchpoint"), User: q.Get("user"), Conversation: q.Get("conversation_id"), Post: q.Get("post_token"),
 	})
-	return struct {
-		Groups []extension.Group `json:"groups"`
-	}{groups}, err
+	return extensionList{groups}, err
 }
 
 func (a *API) openExtension(r *http.Request) (any, error) {
-	var in struct {
-		extension.Place
-		ReturnURL string `json:"return_url"`
-	}
+	var in extension.Opening
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
@@ -79,6 +80,11 @@ func position(r *http.Request, name string) (int, error) {
 	return n, nil
 }
 
+type feedPage struct {
+	Items []chat.FeedItem `json:"items"`
+	Next  *string         `json:"next"`
+}
+
 // feed tells what apps did, as a list or as a stream.
 func (a *API) feed(w http.ResponseWriter, r *http.Request) error {
 	after, wait, stream, err := api.Following(w, r, chat.MaxWait)
@@ -95,10 +101,7 @@ func (a *API) feed(w http.ResponseWriter, r *http.Request) error {
 	if after == "" && next == "0" {
 		next = "" // the beginning has no cursor
 	}
-	return api.Answer(w, http.StatusOK, struct {
-		Items []chat.FeedItem `json:"items"`
-		Next  *string         `json:"next"`
-	}{items, api.Next(next)})
+	return api.Answer(w, http.StatusOK, feedPage{items, api.Next(next)})
 }
 
 // streamFeed sends the feed as server-sent events until its reader goes, or

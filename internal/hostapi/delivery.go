@@ -41,6 +41,11 @@ func (a *API) show(r *http.Request, d delivery.Row) (deliveryRow, error) {
 	return row, nil
 }
 
+type deliveryPage struct {
+	Deliveries []deliveryRow `json:"deliveries"`
+	Next       *string       `json:"next"`
+}
+
 func (a *API) listDeliveries(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	f := delivery.Filter{App: q.Get("app"), State: delivery.State(q.Get("state"))}
@@ -59,10 +64,7 @@ func (a *API) listDeliveries(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := struct {
-		Deliveries []deliveryRow `json:"deliveries"`
-		Next       *string       `json:"next"`
-	}{make([]deliveryRow, len(list)), api.Next(next)}
+	out := deliveryPage{make([]deliveryRow, len(list)), api.Next(next)}
 	for i, d := range list {
 		if out.Deliveries[i], err = a.show(r, d); err != nil {
 			return nil, err
@@ -132,14 +134,22 @@ func (a *API) redeliver(r *http.Request) (any, error) {
 	return a.show(r, d)
 }
 
+// redelivery chooses deliveries to be sent again.
+type redelivery struct {
+	App    string         `json:"app"`
+	State  delivery.State `json:"state"`
+	From   wire.Time      `json:"from"`
+	To     wire.Time      `json:"to"`
+	DryRun bool           `json:"dry_run"`
+}
+
+type redelivering struct {
+	Count int64   `json:"count"`
+	ID    *string `json:"id"` // null of a dry run
+}
+
 func (a *API) redeliverAll(r *http.Request) (any, error) {
-	var in struct {
-		App    string         `json:"app"`
-		State  delivery.State `json:"state"`
-		From   wire.Time      `json:"from"`
-		To     wire.Time      `json:"to"`
-		DryRun bool           `json:"dry_run"`
-	}
+	var in redelivery
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
@@ -149,10 +159,7 @@ func (a *API) redeliverAll(r *http.Request) (any, error) {
 		}
 	}
 	selection := delivery.Selection{App: in.App, State: in.State, From: in.From.Time, To: in.To.Time}
-	var out struct {
-		Count int64   `json:"count"`
-		ID    *string `json:"id"` // null of a dry run
-	}
+	var out redelivering
 	var err error
 	if in.DryRun {
 		out.Count, err = a.deliveries.Count(r.Context(), selection)
@@ -171,17 +178,20 @@ type verdict struct {
 	DeliveryID *string        `json:"delivery_id"` // null where there is none
 }
 
+// happened is an event with its verdicts.
+type happened struct {
+	ID       string    `json:"id"`
+	Type     string    `json:"type"`
+	At       wire.Time `json:"at"`
+	Verdicts []verdict `json:"verdicts"`
+}
+
 func (a *API) getEvent(r *http.Request) (any, error) {
 	h, err := a.deliveries.Event(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return nil, err
 	}
-	out := struct {
-		ID       string    `json:"id"`
-		Type     string    `json:"type"`
-		At       wire.Time `json:"at"`
-		Verdicts []verdict `json:"verdicts"`
-	}{strconv.FormatInt(h.ID, 10), h.Type, wire.Time{Time: h.At}, make([]verdict, len(h.Verdicts))}
+	out := happened{strconv.FormatInt(h.ID, 10), h.Type, wire.Time{Time: h.At}, make([]verdict, len(h.Verdicts))}
 	for i, d := range h.Verdicts {
 		v := verdict{App: d.ID.App, State: d.State, Reason: d.Reason}
 		if d.State != delivery.Skipped {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/api"
-	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/status"
 	"github.com/openkenar/openkenar/internal/webhook"
 	"github.com/openkenar/openkenar/internal/wire"
@@ -16,14 +15,21 @@ import (
 // defaultTTL is how long a dev token lives unless said otherwise.
 const defaultTTL = time.Hour
 
+type newToken struct {
+	App    string            `json:"app"`
+	User   string            `json:"user"`
+	Scopes wire.List[string] `json:"scopes"`
+	TTL    string            `json:"ttl"`
+}
+
+type issuedToken struct {
+	AccessToken string `json:"access_token"`
+	ExpiresIn   int64  `json:"expires_in"` // seconds
+}
+
 // issueToken makes an access token without a consent, in dev mode.
 func (a *API) issueToken(r *http.Request) (any, error) {
-	var in struct {
-		App    string            `json:"app"`
-		User   string            `json:"user"`
-		Scopes wire.List[string] `json:"scopes"`
-		TTL    string            `json:"ttl"`
-	}
+	var in newToken
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
@@ -38,17 +44,20 @@ func (a *API) issueToken(r *http.Request) (any, error) {
 		}
 	}
 	_, text, err := a.access.IssueToken(r.Context(), in.App, in.User, scopes, ttl)
-	return struct {
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"`
-	}{text, int64(ttl / time.Second)}, err
+	return issuedToken{text, int64(ttl / time.Second)}, err
+}
+
+type advance struct {
+	Advance string `json:"advance"`
+}
+
+type clockAnswer struct {
+	Now wire.Time `json:"now"`
 }
 
 // advanceClock moves the platform's clock, in dev mode.
 func (a *API) advanceClock(r *http.Request) (any, error) {
-	var in struct {
-		Advance string `json:"advance"`
-	}
+	var in advance
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
@@ -57,9 +66,7 @@ func (a *API) advanceClock(r *http.Request) (any, error) {
 		return nil, err
 	}
 	now, err := a.clock.Advance(r.Context(), by)
-	return struct {
-		Now wire.Time `json:"now"`
-	}{wire.Time{Time: now.UTC()}}, err
+	return clockAnswer{wire.Time{Time: now.UTC()}}, err
 }
 
 // fault is a rule on calls to apps as it is shown.
@@ -81,16 +88,18 @@ func showFault(f webhook.Fault) fault {
 	return shown
 }
 
+type newFault struct {
+	Fault  webhook.FaultKind `json:"fault"`
+	App    string            `json:"app"`
+	Calls  string            `json:"calls"`
+	Count  *int              `json:"count"`
+	Delay  string            `json:"delay"`
+	Status int               `json:"status"`
+}
+
 // addFault makes the next calls to apps go wrong, in dev mode.
 func (a *API) addFault(r *http.Request) (any, error) {
-	var in struct {
-		Fault  webhook.FaultKind `json:"fault"`
-		App    string            `json:"app"`
-		Calls  string            `json:"calls"`
-		Count  *int              `json:"count"`
-		Delay  string            `json:"delay"`
-		Status int               `json:"status"`
-	}
+	var in newFault
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
@@ -106,11 +115,7 @@ func (a *API) addFault(r *http.Request) (any, error) {
 		}
 	}
 	if in.Calls != "" {
-		kinds := []string{webhook.AnyWebhook, webhook.AnyCall, string(event.SessionInitialization), string(event.DynamicAction)}
-		for _, t := range event.Types() {
-			kinds = append(kinds, string(t))
-		}
-		if err := wire.Enum("calls", in.Calls, kinds...); err != nil {
+		if err := wire.Enum("calls", in.Calls, callTypes()...); err != nil {
 			return nil, err
 		}
 	}
@@ -124,12 +129,14 @@ func (a *API) addFault(r *http.Request) (any, error) {
 	return showFault(rule), err
 }
 
+type faultPage struct {
+	Faults []fault `json:"faults"`
+	Next   *string `json:"next"`
+}
+
 func (a *API) listFaults(*http.Request) (any, error) {
 	rules := a.faults.List()
-	out := struct {
-		Faults []fault `json:"faults"`
-		Next   *string `json:"next"`
-	}{Faults: make([]fault, len(rules))}
+	out := faultPage{Faults: make([]fault, len(rules))}
 	for i, rule := range rules {
 		out.Faults[i] = showFault(rule)
 	}

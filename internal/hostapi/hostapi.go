@@ -90,73 +90,24 @@ func New(o Options) (*api.Mux, error) {
 		a.keys = append(a.keys, sha256.Sum256([]byte(k)))
 	}
 	m := api.NewMux(api.Options{Log: o.Log, Tracer: o.Tracer, Parents: propagation.TraceContext{}})
-	for pattern, h := range a.routes() {
-		m.Handle(pattern, func(r *http.Request) (any, error) {
-			if err := a.checkKey(r); err != nil {
+	for _, r := range routes(o.Clock != nil) {
+		if r.raw != nil {
+			m.HandleRaw(r.Operation, func(w http.ResponseWriter, req *http.Request) error {
+				if err := a.checkKey(req); err != nil {
+					return err
+				}
+				return r.raw(a, w, req)
+			})
+			continue
+		}
+		m.Handle(r.Operation, func(req *http.Request) (any, error) {
+			if err := a.checkKey(req); err != nil {
 				return nil, err
 			}
-			return h(r.WithContext(access.ByHost(r.Context())))
+			return r.handle(a, req.WithContext(access.ByHost(req.Context())))
 		})
 	}
-	m.HandleRaw("GET /host/v1/feed", func(w http.ResponseWriter, r *http.Request) error {
-		if err := a.checkKey(r); err != nil {
-			return err
-		}
-		return a.feed(w, r)
-	})
 	return m, nil
-}
-
-func (a *API) routes() map[string]api.Handler {
-	routes := map[string]api.Handler{
-		"PUT /host/v1/users/{user}":                                a.putUser,
-		"DELETE /host/v1/users/{user}":                             a.deleteUser,
-		"GET /host/v1/users/{user}/grants":                         a.listGrants,
-		"DELETE /host/v1/users/{user}/grants/{app}":                a.revokeGrant,
-		"GET /host/v1/users/{user}/notifications":                  a.listNotifications,
-		"PUT /host/v1/posts/{token}":                               a.putPost,
-		"DELETE /host/v1/posts/{token}":                            a.deletePost,
-		"PUT /host/v1/conversations/{id}":                          a.putConversation,
-		"PUT /host/v1/conversations/{id}/block":                    a.block,
-		"POST /host/v1/conversations/{id}/messages":                a.postMessage,
-		"GET /host/v1/conversations/{id}/messages":                 a.listMessages,
-		"DELETE /host/v1/messages/{id}":                            a.deleteMessage,
-		"POST /host/v1/messages/{id}/buttons/{row}/{column}/click": a.clickMessage,
-		"POST /host/v1/notifications/{id}/buttons/{n}/click":       a.clickNotification,
-		"GET /host/v1/extensions":                                  a.listExtensions,
-		"POST /host/v1/extensions/{app}/open":                      a.openExtension,
-		"PUT /host/v1/transactions/{id}":                           a.putTransaction,
-		"GET /host/v1/oauth/logins/{challenge}":                    a.getLogin,
-		"POST /host/v1/oauth/logins/{challenge}":                   a.acceptLogin,
-		"POST /host/v1/batch":                                      a.batch,
-		"GET /host/v1/apps":                                        a.listApps,
-		"POST /host/v1/apps":                                       a.createApp,
-		"GET /host/v1/apps/{slug}":                                 a.getApp,
-		"PATCH /host/v1/apps/{slug}":                               a.changeApp,
-		"POST /host/v1/apps/{slug}/test-event":                     a.testEvent,
-		"GET /host/v1/apps/{slug}/signing-secrets":                 a.listSecrets,
-		"POST /host/v1/apps/{slug}/signing-secrets":                a.addSecret,
-		"GET /host/v1/apps/{slug}/keys":                            a.listKeys,
-		"POST /host/v1/apps/{slug}/keys":                           a.createKey,
-		"DELETE /host/v1/apps/{slug}/keys/{id}":                    a.revokeKey,
-		"POST /host/v1/apps/{slug}/client-secret":                  a.newClientSecret,
-		"GET /host/v1/apps/{slug}/subscriptions":                   a.listSubscriptions,
-		"GET /host/v1/deliveries":                                  a.listDeliveries,
-		"GET /host/v1/deliveries/{id}":                             a.getDelivery,
-		"POST /host/v1/deliveries/{id}/redeliver":                  a.redeliver,
-		"POST /host/v1/redeliveries":                               a.redeliverAll,
-		"GET /host/v1/events/{id}":                                 a.getEvent,
-		"POST /host/v1/operators":                                  a.createOperator,
-		"PUT /host/v1/operators/{name}/password":                   a.setPassword,
-	}
-	if a.clock != nil {
-		routes["POST /host/v1/dev/tokens"] = a.issueToken
-		routes["POST /host/v1/dev/clock"] = a.advanceClock
-		routes["POST /host/v1/dev/faults"] = a.addFault
-		routes["GET /host/v1/dev/faults"] = a.listFaults
-		routes["DELETE /host/v1/dev/faults"] = a.clearFaults
-	}
-	return routes
 }
 
 // checkKey refuses a call without a host key.

@@ -31,6 +31,10 @@ type grant struct {
 	GrantedAt wire.Time     `json:"granted_at"`
 }
 
+type grantList struct {
+	Grants []grant `json:"grants"`
+}
+
 func (a *API) listGrants(r *http.Request) (any, error) {
 	user := r.PathValue("user")
 	if err := wire.CheckID("user", user); err != nil {
@@ -40,9 +44,7 @@ func (a *API) listGrants(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := struct {
-		Grants []grant `json:"grants"`
-	}{make([]grant, len(grants))}
+	out := grantList{make([]grant, len(grants))}
 	for i, g := range grants {
 		out.Grants[i] = grant{App: g.App, Scopes: g.Scopes, GrantedAt: wire.Time{Time: g.GrantedAt}}
 	}
@@ -83,11 +85,14 @@ func (a *API) putConversation(r *http.Request) (any, error) {
 	return a.chat.PutConversation(r.Context(), c)
 }
 
+// blocking says whether a side has blocked the other.
+type blocking struct {
+	By      chat.Side `json:"by"`
+	Blocked *bool     `json:"blocked"`
+}
+
 func (a *API) block(r *http.Request) (any, error) {
-	var b struct {
-		By      chat.Side `json:"by"`
-		Blocked *bool     `json:"blocked"`
-	}
+	var b blocking
 	if err := api.Decode(r, &b); err != nil {
 		return nil, err
 	}
@@ -106,15 +111,17 @@ func (a *API) postMessage(r *http.Request) (any, error) {
 	return a.chat.PutMessage(r.Context(), n)
 }
 
+type messagePage struct {
+	Messages []chat.Message `json:"messages"`
+	Next     *string        `json:"next"`
+}
+
 func (a *API) listMessages(r *http.Request) (any, error) {
 	messages, next, err := a.chat.Messages(r.Context(), r.PathValue("id"), r.URL.Query().Get("after"))
 	if err != nil {
 		return nil, err
 	}
-	return struct {
-		Messages []chat.Message `json:"messages"`
-		Next     *string        `json:"next"`
-	}{messages, api.Next(next)}, nil
+	return messagePage{messages, api.Next(next)}, nil
 }
 
 func (a *API) deleteMessage(r *http.Request) (any, error) {

@@ -23,12 +23,18 @@ func passwordOr(given string) (password string, shown *string) {
 	return made, &made
 }
 
+type newOperator struct {
+	Name     string `json:"name"`
+	Password string `json:"password"`
+}
+
+type newPassword struct {
+	Password string `json:"password"`
+}
+
 // createOperator makes somebody who may do everything in the panel.
 func (a *API) createOperator(r *http.Request) (any, error) {
-	var in struct {
-		Name     string `json:"name"`
-		Password string `json:"password"`
-	}
+	var in newOperator
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}
@@ -39,9 +45,7 @@ func (a *API) createOperator(r *http.Request) (any, error) {
 
 // setPassword replaces the password of an account; its sessions end.
 func (a *API) setPassword(r *http.Request) (any, error) {
-	var in struct {
-		Password string `json:"password"`
-	}
+	var in newPassword
 	if err := api.Decode(r, &in); err != nil {
 		return nil, err
 	}

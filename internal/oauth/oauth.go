@@ -166,16 +166,16 @@ func New(o Options) (*Server, error) {
 	}, nil
 }
 
-// Handler serves the endpoints under /oauth2 and the metadata.
+// Handler serves the endpoints under /oauth2 and the metadata. What is not in
+// routes is a page for people, and no part of the contract.
 func (s *Server) Handler() http.Handler {
 	m := http.NewServeMux()
-	m.HandleFunc("GET /oauth2/auth", s.page(s.authorize))
+	for _, r := range routes() {
+		m.HandleFunc(r.Route, r.handler(s))
+	}
 	m.HandleFunc("GET /oauth2/consent", s.page(s.showConsent))
 	m.HandleFunc("POST /oauth2/consent", s.page(s.decide))
 	m.HandleFunc("GET /oauth2/style.css", style)
-	m.HandleFunc("POST /oauth2/token", s.endpoint(s.token))
-	m.HandleFunc("POST /oauth2/revoke", s.endpoint(s.revoke))
-	m.HandleFunc("GET /.well-known/oauth-authorization-server", s.metadata)
 	if len(s.people) > 0 {
 		m.HandleFunc("GET /oauth2/login", s.page(s.showLogin))
 		m.HandleFunc("POST /oauth2/login", s.page(s.devLogin))
@@ -183,25 +183,34 @@ func (s *Server) Handler() http.Handler {
 	return m
 }
 
-func (s *Server) metadata(w http.ResponseWriter, r *http.Request) {
+func (s *Server) showMetadata(w http.ResponseWriter, r *http.Request) {
 	base := s.issuer()
 	var scopes []string
 	for _, k := range access.Catalogue() {
 		scopes = append(scopes, k.Name)
 	}
-	s.answer(w, r, http.StatusOK, map[string]any{
-		"issuer":                                     base,
-		"authorization_endpoint":                     base + "/oauth2/auth",
-		"token_endpoint":                             base + "/oauth2/token",
-		"revocation_endpoint":                        base + "/oauth2/revoke",
-		"scopes_supported":                           scopes,
-		"response_types_supported":                   []string{"code"},
-		"response_modes_supported":                   []string{"query"},
-		"grant_types_supported":                      []string{"authorization_code", "refresh_token"},
-		"code_challenge_methods_supported":           []string{"S256"},
-		"token_endpoint_auth_methods_supported":      []string{"client_secret_basic", "client_secret_post"},
-		"revocation_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
+	secret := []string{"client_secret_basic", "client_secret_post"}
+	s.answer(w, r, http.StatusOK, metadata{
+		Issuer: base, Authorization: base + "/oauth2/auth", Token: base + "/oauth2/token", Revocation: base + "/oauth2/revoke",
+		Scopes: scopes, ResponseTypes: []string{"code"}, ResponseModes: []string{"query"},
+		GrantTypes: []string{"authorization_code", "refresh_token"}, ChallengeMethods: []string{"S256"},
+		TokenAuth: secret, RevocationAuth: secret,
 	})
+}
+
+// metadata is the document of RFC 8414.
+type metadata struct {
+	Issuer           string   `json:"issuer"`
+	Authorization    string   `json:"authorization_endpoint"`
+	Token            string   `json:"token_endpoint"`
+	Revocation       string   `json:"revocation_endpoint"`
+	Scopes           []string `json:"scopes_supported"`
+	ResponseTypes    []string `json:"response_types_supported"`
+	ResponseModes    []string `json:"response_modes_supported"`
+	GrantTypes       []string `json:"grant_types_supported"`
+	ChallengeMethods []string `json:"code_challenge_methods_supported"`
+	TokenAuth        []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationAuth   []string `json:"revocation_endpoint_auth_methods_supported"`
 }
 
 func hash(secret string) []byte {

@@ -36,6 +36,11 @@ type tokenAnswer struct {
 	TokenType    string `json:"token_type"`
 }
 
+// errorAnswer is the body of an error (RFC 6749, 5.2).
+type errorAnswer struct {
+	Error refusal `json:"error"`
+}
+
 // endpoint is an endpoint that apps call: a form in, JSON out.
 func (s *Server) endpoint(h func(r *http.Request, app string, form url.Values) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -50,12 +55,12 @@ func (s *Server) endpoint(h func(r *http.Request, app string, form url.Values) (
 				answer = http.StatusUnauthorized
 				w.Header().Set("WWW-Authenticate", `Basic realm="openkenar"`)
 			}
-			s.answer(w, r, answer, map[string]string{"error": string(code)})
+			s.answer(w, r, answer, errorAnswer{code})
 		case slices.Contains([]status.Kind{status.Invalid, status.TooLarge, status.UnsupportedMediaType}, status.KindOf(err)):
-			s.answer(w, r, http.StatusBadRequest, map[string]string{"error": invalidRequest})
+			s.answer(w, r, http.StatusBadRequest, errorAnswer{invalidRequest})
 		default:
 			s.log.ErrorContext(r.Context(), "oauth call failed", "path", r.URL.Path, "err", err)
-			s.answer(w, r, status.KindOf(err).HTTP(), map[string]string{"error": serverError})
+			s.answer(w, r, status.KindOf(err).HTTP(), errorAnswer{serverError})
 		}
 	}
 }

@@ -30,6 +30,12 @@ type gap struct {
 	Why    map[delivery.Missed]int `json:"missed_why,omitempty"`
 }
 
+type eventPage struct {
+	Events []told  `json:"events"`
+	Next   *string `json:"next"`
+	gap
+}
+
 // events gives an app its own events, as a list or as a stream.
 func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	k, err := a.admit(r, access.RegisterSubscription)
@@ -57,11 +63,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 			events[i] = tell(e)
 		}
 		defer api.Revocable(ctx, w)()
-		if err := api.Answer(w, http.StatusOK, struct {
-			Events []told  `json:"events"`
-			Next   *string `json:"next"`
-			gap
-		}{events, api.Next(p.Next), gap{p.Count(), p.Missed}}); err != nil {
+		if err := api.Answer(w, http.StatusOK, eventPage{events, api.Next(p.Next), gap{p.Count(), p.Missed}}); err != nil {
 			return err
 		}
 		// It is out before a revocation is answered; a reader that is gone comes again.

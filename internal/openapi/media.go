@@ -24,12 +24,22 @@ const (
 	fileField     = "file"
 )
 
+type uploadToken struct {
+	Token string `json:"token"`
+}
+
 func (a *API) uploadToken(r *http.Request, k access.Key) (any, error) {
 	text, err := a.access.IssueUploadToken(r.Context(), k)
-	return struct {
-		Token string `json:"token"`
-	}{text}, err
+	return uploadToken{text}, err
 }
+
+// uploaded is the answer to an upload.
+type uploaded struct {
+	ID     string `json:"id"` // the media token that a message carries
+	Status string `json:"status"`
+}
+
+const uploadedOK = "ok"
 
 // upload takes a file as it comes. The token goes before the body.
 func (a *API) upload(w http.ResponseWriter, r *http.Request) error {
@@ -64,10 +74,7 @@ func (a *API) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return api.Answer(w, http.StatusOK, struct {
-		ID     string `json:"id"`
-		Status string `json:"status"`
-	}{u.ID, "ok"})
+	return api.Answer(w, http.StatusOK, uploaded{u.ID, uploadedOK})
 }
 
 // filePart finds the file in a multipart body.

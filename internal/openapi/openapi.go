@@ -57,25 +57,16 @@ func New(o Options) (*api.Mux, error) {
 		tail: o.Tail, log: o.Log,
 	}
 	m := api.NewMux(api.Options{Log: o.Log, Tracer: o.Tracer})
-	m.Handle("POST /v1/open-platform/events/subscriptions", a.forUser(access.RegisterSubscription, a.subscribe))
-	m.Handle("GET /v1/open-platform/events/subscriptions", a.forApp(access.RegisterSubscription, a.listSubscriptions))
-	m.Handle("DELETE /v1/open-platform/events/subscriptions/{id}", a.forApp(access.RegisterSubscription, a.endSubscription))
-	m.HandleRaw("GET /experimental/open-platform/events", a.events)
-	m.Handle("GET /v1/open-platform/users", a.forUser(access.RetrieveUser, a.getUser))
-	m.Handle("POST /v1/open-platform/users", a.forUser(access.RetrieveUser, a.getUser))
-	m.Handle("GET /v1/open-platform/finder/post/{token}", a.forApp(access.GetPost, a.getPost))
-	m.Handle("GET /v1/open-platform/finder/user-posts", a.forUser(access.GetPost, a.listPosts))
-	m.Handle("POST /experimental/open-platform/events/send", a.forUser(access.SendEvents, a.sendEvent))
-	m.Handle("POST /v2/open-platform/conversations/{id}/messages", a.forUser(access.SendMessages, a.sendMessage))
-	m.Handle("GET /v1/open-platform/chat/conversations/{id}", a.forUser(access.ReadConversation, a.readConversation))
-	for _, prefix := range []string{"/v1/open-platform/chat/bot", "/experimental/open-platform/chat/bot"} {
-		m.Handle("POST "+prefix+"/conversations/{id}/messages", a.forApp(access.SendAsBot, a.sendAsBot))
-		m.Handle("POST "+prefix+"/users/{user}/messages", a.forUser(access.SendAsBot, a.sendAsBotTo))
+	for _, r := range routes() {
+		switch p := access.Permission(r.Permission); {
+		case r.raw != nil:
+			m.HandleRaw(r.Operation, func(w http.ResponseWriter, req *http.Request) error { return r.raw(a, w, req) })
+		case r.user != nil:
+			m.Handle(r.Operation, a.forUser(p, func(c call) (any, error) { return r.user(a, c) }))
+		default:
+			m.Handle(r.Operation, a.forApp(p, func(req *http.Request, k access.Key) (any, error) { return r.app(a, req, k) }))
+		}
 	}
-	m.Handle("POST /experimental/open-platform/chatbot-conversations/{id}/messages", a.forApp(access.SendAsBot, a.sendAsBot))
-	m.Handle("POST /experimental/open-platform/chat/upload", a.forApp(access.UploadMedia, a.uploadToken))
-	m.HandleRaw("POST /upload/{kind}", a.upload)
-	m.HandleRaw("GET "+chat.MediaPath("{id}"), a.getMedia)
 	return m, nil
 }
 
@@ -145,15 +136,17 @@ type subscription struct {
 	ExpiresAt wire.Time   `json:"expires_at"`
 }
 
+type subscriptionPage struct {
+	Subscriptions []subscription `json:"subscriptions"`
+	Next          *string        `json:"next"`
+}
+
 func (a *API) listSubscriptions(r *http.Request, k access.Key) (any, error) {
 	subscriptions, next, err := a.subscriptions.List(r.Context(), k.App, r.URL.Query().Get("after"))
 	if err != nil {
 		return nil, err
 	}
-	out := struct {
-		Subscriptions []subscription `json:"subscriptions"`
-		Next          *string        `json:"next"`
-	}{make([]subscription, len(subscriptions)), api.Next(next)}
+	out := subscriptionPage{make([]subscription, len(subscriptions)), api.Next(next)}
 	for i, s := range subscriptions {
 		out.Subscriptions[i] = subscription{
 			ID: strconv.FormatInt(s.ID, 10), Type: s.Type, Resource: api.Next(s.Resource),
@@ -204,6 +197,10 @@ func (a *API) getPost(r *http.Request, _ access.Key) (any, error) {
 	return a.market.Post(r.Context(), r.PathValue("token"))
 }
 
+type postPage struct {
+	Posts []market.Listed `json:"posts"`
+}
+
 func (a *API) listPosts(c call) (any, error) {
 	if err := c.token.Need(access.ScopeUserPosts, ""); err != nil {
 		return nil, err
@@ -212,7 +209,5 @@ func (a *API) listPosts(c call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return struct {
-		Posts []market.Listed `json:"posts"`
-	}{posts}, nil
+	return postPage{posts}, nil
 }

@@ -29,6 +29,7 @@ import (
 	"github.com/openkenar/openkenar/internal/account"
 	"github.com/openkenar/openkenar/internal/api"
 	"github.com/openkenar/openkenar/internal/chat"
+	"github.com/openkenar/openkenar/internal/contract"
 	"github.com/openkenar/openkenar/internal/delivery"
 	"github.com/openkenar/openkenar/internal/event"
 	"github.com/openkenar/openkenar/internal/extension"
@@ -388,30 +389,21 @@ func nodeName(o Options) string {
 	return host + ":" + o.Data
 }
 
-// egressPath is where apps read which addresses we call from.
-const egressPath = "/.well-known/openkenar/egress.json"
-
-// published is the document there.
-type published struct {
-	CIDRs []netip.Prefix `json:"cidrs"`
-}
-
 // faces sends a request to the face of its prefix.
-func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
+func (s *Server) faces(open, host *api.Mux, authorization http.Handler) http.Handler {
 	operations := api.NewMux(api.Options{Log: s.log})
-	operations.Handle("GET /healthz", func(*http.Request) (any, error) { return api.Empty{}, nil })
-	operations.Handle("GET /readyz", func(r *http.Request) (any, error) {
+	operations.Handle(contract.Alive(), func(*http.Request) (any, error) { return api.Empty{}, nil })
+	operations.Handle(contract.Ready(), func(r *http.Request) (any, error) {
 		if !s.ready.Load() {
 			return nil, status.New(status.Unavailable, "not ready: the server starts or stops")
 		}
 		return api.Empty{}, s.store.Ready(r.Context())
 	})
-	operations.Handle("GET "+egressPath, func(*http.Request) (any, error) { return published{s.egress}, nil })
-
-	operations.HandleRaw("GET /metrics", s.metrics())
+	operations.HandleRaw(contract.Metrics(), s.metrics())
+	about := s.published(open.Operations(), host.Operations(), operations.Operations())
 	apart := s.o.OperationsListen != ""
 	if apart {
-		s.operations = operations
+		s.operations = split(contract.WellKnownPath, about, operations)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch {
@@ -422,8 +414,10 @@ func (s *Server) faces(open, host, authorization http.Handler) http.Handler {
 		case r.URL.Path == "/panel" || strings.HasPrefix(r.URL.Path, "/panel/"),
 			s.o.Dev != nil && (r.URL.Path == "/sim" || strings.HasPrefix(r.URL.Path, "/sim/")):
 			s.panel.ServeHTTP(w, r)
-		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == egressPath || r.URL.Path == "/metrics" && !apart:
+		case r.URL.Path == "/healthz" || r.URL.Path == "/readyz" || r.URL.Path == "/metrics" && !apart:
 			operations.ServeHTTP(w, r)
+		case strings.HasPrefix(r.URL.Path, contract.WellKnownPath):
+			about.ServeHTTP(w, r)
 		default:
 			open.ServeHTTP(w, r)
 		}
