@@ -238,6 +238,9 @@ func (d *document) answers(o api.Operation) schema.Object {
 // and its own.
 func errorsOf(o api.Operation) []status.Kind {
 	kinds := append([]status.Kind{status.Internal, status.Unavailable}, o.Errors...)
+	if _, at := split(o.Route); len(o.Params) > 0 || len(pathNames(at)) > 0 {
+		kinds = append(kinds, status.Invalid)
+	}
 	if o.In != nil {
 		kinds = append(kinds, status.Invalid, status.TooLarge, status.UnsupportedMediaType)
 	}

@@ -220,7 +220,7 @@ func mediaRoutes() []route {
 		{Operation: api.Operation{
 			Route: "POST /upload/{kind}", ID: "upload", Tag: tagMedia, Summary: "Upload media", Words: chat.MediaWords(), Credential: api.UploadToken,
 			Params: []api.Param{{Name: "kind", Schema: schema.Text("What is uploaded.").One(chat.MediaKinds()...)}},
-			In:     file, InType: []string{"multipart/form-data"}, Out: uploaded{}, Errors: []status.Kind{status.NotFound, status.ResourceExhausted},
+			In:     file, InType: []string{"multipart/form-data"}, Out: uploaded{}, Errors: []status.Kind{status.PermissionDenied, status.NotFound, status.ResourceExhausted},
 		}, raw: (*API).upload},
 		{Operation: api.Operation{
 			Route: "GET " + chat.MediaPath("{id}"), ID: "getMedia", Tag: tagMedia, Summary: "Get media", Words: "By the signed links that messages hold.",

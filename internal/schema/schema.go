@@ -209,15 +209,27 @@ func (s *Schema) Known(values ...string) *Schema {
 	return s
 }
 
+// idForm is what identifiers are made of.
+const idForm = "^[!-~]+$"
+
 // ID makes a text an identifier as wire.CheckID takes it.
 func (s *Schema) ID() *Schema {
-	s.MinLength, s.MaxLength, s.Form = 1, wire.MaxID, "^[!-~]+$"
+	s.MinLength, s.MaxLength, s.Form = 1, wire.MaxID, idForm
 	s.Not = &Schema{Values: []string{".", "..", "/"}}
 	return s
 }
 
 // Text is a text.
 func Text(words string) *Schema { return &Schema{Type: "string", Words: words} }
+
+// emptyIsAbsent lets the identifiers that may be left out be empty, too.
+func (s *Schema) emptyIsAbsent() {
+	for _, p := range s.Properties {
+		if p.Schema.Nullable && p.Schema.Form == idForm {
+			p.Schema.MinLength, p.Schema.Form = 0, "^[!-~]*$"
+		}
+	}
+}
 
 // ID is an identifier as wire.CheckID takes it.
 func ID(words string) *Schema { return Text(words).ID() }

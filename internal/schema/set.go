@@ -102,6 +102,9 @@ func (s *Set) named(t reflect.Type, d Direction) *Schema {
 			describer.Describe(is, d)
 		}
 		is.Title = ""
+		if d == Request {
+			is.emptyIsAbsent()
+		}
 		s.split(name, is)
 		s.defs[name] = is
 	case known != t:

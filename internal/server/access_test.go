@@ -31,6 +31,10 @@ func (p *platform) send(method, path string, body io.Reader, header http.Header)
 		p.t.Fatal(err)
 	}
 	req.Header = header
+	var sent strings.Builder
+	if req.Body != nil {
+		req.Body = io.NopCloser(io.TeeReader(req.Body, &sent))
+	}
 	resp, err := http.DefaultTransport.RoundTrip(req)
 	if err != nil {
 		p.t.Fatalf("%s %s: %v", method, path, err)
@@ -40,6 +44,7 @@ func (p *platform) send(method, path string, body io.Reader, header http.Header)
 	if err != nil {
 		p.t.Fatalf("%s %s: %v", method, path, err)
 	}
+	held(p.t, p.lenient, req, sent.String(), resp, content)
 	return answer{t: p.t, call: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(content)}
 }
 

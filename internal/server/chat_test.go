@@ -387,7 +387,7 @@ func TestErasedUserIsLeftAlone(t *testing.T) {
 // TestSparseActions: clients that send every field they know.
 func TestSparseActions(t *testing.T) {
 	t.Parallel()
-	p := start(t)
+	p := start(t).beyond()
 	p.sends(`{"message":"hi","sender_buttons":null,"receiver_buttons":{"rows":[{"buttons":[{"caption":"c","icon":null,"action":{"open_direct_link":"",
 		"open_server_link":null,"get_dynamic_action":{"data":null},"open_post_page":{"post_token":""},"open_post_manage_page":null}}]}]}}`)
 	if m := string(p.last().Message); !strings.Contains(m, `"action":{"get_dynamic_action":{"data":null}},"caption":"c"}`) {

@@ -18,6 +18,7 @@ import (
 // pages is an app's session initialization and dynamic action URL. It answers
 // with what it was told to.
 type pages struct {
+	t   testing.TB
 	url string
 
 	mu     sync.Mutex
@@ -28,7 +29,7 @@ type pages struct {
 // opens gives the sample app its URLs.
 func (p *platform) opens() *pages {
 	p.t.Helper()
-	app := &pages{}
+	app := &pages{t: p.t}
 	srv := httptest.NewServer(app)
 	p.t.Cleanup(srv.Close)
 	app.url = srv.URL
@@ -42,6 +43,7 @@ func (a *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	heldPushed(a.t, r.Header, string(body))
 	var head strings.Builder
 	for _, name := range []string{"Authorization", "Content-Type", "User-Agent", "Api_version", "Api-Version", "Webhook-Id"} {
 		for _, value := range r.Header[name] {

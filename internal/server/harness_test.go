@@ -31,6 +31,8 @@ type platform struct {
 	dev      server.DevInfo
 	hook     *receiver
 	srv      *server.Server
+	// lenient: see beyond.
+	lenient bool
 	// invitation is the path of one to its panel, where a test has made one.
 	invitation string
 }
@@ -138,6 +140,9 @@ func (p *platform) try(method, path, body string, header ...string) (a answer, e
 	}
 	defer resp.Body.Close()
 	content, err := io.ReadAll(resp.Body)
+	if err == nil {
+		held(p.t, p.lenient, req, body, resp, content)
+	}
 	return answer{t: p.t, call: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(content)}, err
 }
 
@@ -268,6 +273,7 @@ type hook struct {
 
 // receiver is an app's event URL. It answers 200 unless told otherwise.
 type receiver struct {
+	t   testing.TB
 	url string
 
 	mu     sync.Mutex
@@ -276,7 +282,7 @@ type receiver struct {
 }
 
 func newReceiver(t testing.TB) *receiver {
-	r := &receiver{}
+	r := &receiver{t: t}
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	r.url = srv.URL + "/"
@@ -289,6 +295,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return
 	}
+	heldPushed(r.t, req.Header, string(body))
 	r.mu.Lock()
 	r.got = append(r.got, hook{header: req.Header.Clone(), body: string(body)})
 	respond := r.answer
