@@ -44,7 +44,7 @@ func (p *platform) send(method, path string, body io.Reader, header http.Header)
 	if err != nil {
 		p.t.Fatalf("%s %s: %v", method, path, err)
 	}
-	held(p.t, p.lenient, req, sent.String(), resp, content)
+	p.held(req, sent.String(), resp, content)
 	return answer{t: p.t, call: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(content)}
 }
 

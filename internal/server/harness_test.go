@@ -33,6 +33,8 @@ type platform struct {
 	srv      *server.Server
 	// lenient: see beyond.
 	lenient bool
+	// seen are the operations that were answered, where a test has set it.
+	seen *sync.Map
 	// invitation is the path of one to its panel, where a test has made one.
 	invitation string
 }
@@ -141,7 +143,7 @@ func (p *platform) try(method, path, body string, header ...string) (a answer, e
 	defer resp.Body.Close()
 	content, err := io.ReadAll(resp.Body)
 	if err == nil {
-		held(p.t, p.lenient, req, body, resp, content)
+		p.held(req, body, resp, content)
 	}
 	return answer{t: p.t, call: method + " " + path, status: resp.StatusCode, header: resp.Header, body: string(content)}, err
 }

@@ -67,7 +67,7 @@ func (b *browser) do(method, address string, form url.Values) visit {
 		if err != nil {
 			b.t.Fatal(err)
 		}
-		held(b.t, b.p.lenient, req, form.Encode(), resp, content)
+		b.p.held(req, form.Encode(), resp, content)
 		if resp.StatusCode != http.StatusSeeOther {
 			return visit{status: resp.StatusCode, header: resp.Header, page: string(content)}
 		}
