@@ -10,7 +10,7 @@ each = $(call in,$(MODULES),$(1))
 others = $(call in,$(filter-out .,$(MODULES)),$(1))
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz screenshots ci nightly
+.PHONY: help run test contract check fuzz screenshots ci nightly
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,12 +22,17 @@ test: ## run the tests
 	go test ./...
 	$(call others,go test -count=1 ./...)
 
-check: ## format, vet, lint, and the tests with the race detector
+check: contract ## format, vet, lint, and the tests with the race detector
 	@diff=$$($(TOOL) gofumpt -d .) && test -z "$$diff" || { echo "$$diff"; exit 1; }
 	$(call each,go vet ./...)
 	$(call each,$(TOOL) golangci-lint run ./...)
 	go test -race -shuffle=on -timeout=30m ./...
 	$(call others,go test -race -shuffle=on -count=1 ./...)
+
+contract: ## the documents of the contract are valid, and break nobody who relies on the last release
+	$(TOOL) validate openapi.json
+	$(TOOL) validate openapi-host.json
+	go test ./internal/contract
 
 fuzz: ## run each fuzz target FUZZTIME times (200000x)
 	bash tools/fuzz.sh $(or $(FUZZTIME),200000x)

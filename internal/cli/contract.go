@@ -12,6 +12,8 @@ import (
 type contractCmd struct {
 	Name string `arg:"" optional:"" default:"openapi.json" help:"The document: openapi.json, openapi-host.json or a schema, such as schemas/events/NEW_MESSAGE.json."`
 	To   string `type:"path" placeholder:"DIR" help:"Write all documents into this directory."`
+
+	Against string `type:"existingfile" placeholder:"FILE" help:"Tell what of the document breaks those who rely on this older one; the exit code is 1 then."`
 }
 
 // Run prints a document, or writes all of them.
@@ -28,6 +30,8 @@ func (c *contractCmd) Run(call *call) error {
 			if err := writeFile(filepath.Join(c.To, filepath.FromSlash(f.Name)), f.Content); err != nil {
 				return err
 			}
+		case f.Name == c.Name && c.Against != "":
+			return against(call, c.Against, f.Content)
 		case f.Name == c.Name:
 			_, err := call.Out.Write(f.Content)
 			return err
@@ -35,6 +39,25 @@ func (c *contractCmd) Run(call *call) error {
 	}
 	if c.To == "" {
 		return fmt.Errorf("there is no document %q; there are %s", c.Name, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// against tells what breaks since an older document.
+func against(call *call, older string, content []byte) error {
+	before, err := os.ReadFile(older) //nolint:gosec // the file that was named
+	if err != nil {
+		return err
+	}
+	found, err := contract.Breaking(before, content)
+	if err != nil {
+		return fmt.Errorf("%s: %w", older, err)
+	}
+	for _, what := range found {
+		fmt.Fprintln(call.Out, what)
+	}
+	if len(found) > 0 {
+		return errFound
 	}
 	return nil
 }
