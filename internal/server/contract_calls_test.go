@@ -39,6 +39,7 @@ func TestEveryOperation(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
 		p.app(method, "/v1/open-platform/users", seller.AccessToken, "").ok()
 	}
+	p.app("GET", "/experimental/open-platform/events?wait=1", "", "").ok()
 	p.app("GET", "/v1/open-platform/finder/post/gZd7omnS", "", "").ok()
 	p.app("GET", "/v1/open-platform/finder/user-posts", seller.AccessToken, "").ok()
 	for _, path := range []string{
