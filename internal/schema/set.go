@@ -66,7 +66,7 @@ func (s *Set) of(t reflect.Type, d Direction) *Schema {
 		return &is
 	case reflect.String:
 		is := &Schema{Type: "string"}
-		if e, ok := reflect.Zero(t).Interface().(Enumerated); ok {
+		if e, ok := reflect.TypeAssert[Enumerated](reflect.Zero(t)); ok {
 			is.Values = e.SchemaValues()
 		}
 		return is
@@ -98,7 +98,7 @@ func (s *Set) named(t reflect.Type, d Direction) *Schema {
 		s.types[name] = t
 		is := s.object(t, d)
 		is.Title = name
-		if describer, ok := reflect.Zero(t).Interface().(Describer); ok {
+		if describer, ok := reflect.TypeAssert[Describer](reflect.Zero(t)); ok {
 			describer.Describe(is, d)
 		}
 		is.Title = ""
@@ -115,7 +115,7 @@ func (s *Set) named(t reflect.Type, d Direction) *Schema {
 
 func nameOf(t reflect.Type, d Direction) string {
 	name := t.Name()
-	if n, ok := reflect.Zero(t).Interface().(Named); ok {
+	if n, ok := reflect.TypeAssert[Named](reflect.Zero(t)); ok {
 		name = n.SchemaName()
 	}
 	if name == "" {
@@ -178,7 +178,7 @@ func Camel(value string) string {
 
 func (s *Set) object(t reflect.Type, d Direction) *Schema {
 	is := &Schema{Type: "object"}
-	for f := range fields(t) {
+	for f := range t.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Anonymous && name == "" {
 			inner := s.object(f.Type, d)
@@ -206,14 +206,4 @@ func (s *Set) object(t reflect.Type, d Direction) *Schema {
 		is.Properties = append(is.Properties, Property{name, of})
 	}
 	return is
-}
-
-func fields(t reflect.Type) func(yield func(reflect.StructField) bool) {
-	return func(yield func(reflect.StructField) bool) {
-		for i := range t.NumField() {
-			if !yield(t.Field(i)) {
-				return
-			}
-		}
-	}
 }

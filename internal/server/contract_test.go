@@ -357,7 +357,7 @@ func (c *promises) checkQuery(o described, x exchange) error {
 // contract says. What is no webhook and no call is left alone.
 func (c *promises) holdPushed(t testing.TB, header http.Header, body string) {
 	t.Helper()
-	name := ""
+	var name string
 	v, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
 	switch {
 	case header.Get("webhook-id") != "":
