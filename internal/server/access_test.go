@@ -31,7 +31,7 @@ func (p *platform) send(method, path string, body io.Reader, header http.Header)
 		p.t.Fatal(err)
 	}
 	req.Header = header
-	var sent strings.Builder
+	var sent kept
 	if req.Body != nil {
 		req.Body = io.NopCloser(io.TeeReader(req.Body, &sent))
 	}

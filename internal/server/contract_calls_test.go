@@ -262,10 +262,10 @@ func TestContractBites(t *testing.T) {
 		strings.Replace(webhook, `"type":"USER_ACCESS`, `"type":"ACCESS`, 1):   false,
 		strings.Replace(webhook, `,"user_access`, `,"metadata":1,"user_ac`, 1): false,
 	} {
-		probe := &recorder{TB: t}
+		probe := &faulty{}
 		c.holdPushed(probe, sent, body)
-		if found := len(probe.errors) == 0; found != good {
-			t.Errorf("%s: %s", body, probe.errors)
+		if found := len(probe.found) == 0; found != good {
+			t.Errorf("%s: %s", body, probe.found)
 		}
 	}
 }

@@ -355,8 +355,7 @@ func (c *promises) checkQuery(o described, x exchange) error {
 
 // holdPushed fails the test where something that an app was sent is not what the
 // contract says. What is no webhook and no call is left alone.
-func (c *promises) holdPushed(t testing.TB, header http.Header, body string) {
-	t.Helper()
+func (c *promises) holdPushed(t *faulty, header http.Header, body string) {
 	var name string
 	v, err := jsonschema.UnmarshalJSON(strings.NewReader(body))
 	switch {
@@ -417,13 +416,59 @@ func (p *platform) beyond() *platform {
 	return &other
 }
 
+// faulty notes what was not as the contract says, from any goroutine, for a test
+// to fail with in the end: what is running is no test's own.
+type faulty struct {
+	mu    sync.Mutex
+	found []string
+}
+
+// Errorf notes a fault.
+func (f *faulty) Errorf(format string, args ...any) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.found = append(f.found, fmt.Sprintf(format, args...))
+}
+
+// faultsOf lets a test fail in the end with what was noted until then.
+func faultsOf(t testing.TB) *faulty {
+	f := &faulty{}
+	t.Cleanup(func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, what := range f.found {
+			t.Error(what)
+		}
+	})
+	return f
+}
+
 // heldPushed holds what an app was sent against the contract.
-func heldPushed(t testing.TB, header http.Header, body string) {
-	t.Helper()
+func heldPushed(f *faulty, header http.Header, body string) {
 	c, err := theContract()
 	if err != nil {
-		t.Error(err)
+		f.Errorf("contract: %v", err)
 		return
 	}
-	c.holdPushed(t, header, body)
+	c.holdPushed(f, header, body)
+}
+
+// kept keeps what is read through it, from any goroutine.
+type kept struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+// Write implements io.Writer.
+func (k *kept) Write(b []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.b.Write(b)
+}
+
+// String returns what was read until now.
+func (k *kept) String() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.b.String()
 }

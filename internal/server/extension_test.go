@@ -18,8 +18,8 @@ import (
 // pages is an app's session initialization and dynamic action URL. It answers
 // with what it was told to.
 type pages struct {
-	t   testing.TB
-	url string
+	faulty *faulty
+	url    string
 
 	mu     sync.Mutex
 	got    []string // requests, as they came
@@ -29,7 +29,7 @@ type pages struct {
 // opens gives the sample app its URLs.
 func (p *platform) opens() *pages {
 	p.t.Helper()
-	app := &pages{t: p.t}
+	app := &pages{faulty: faultsOf(p.t)}
 	srv := httptest.NewServer(app)
 	p.t.Cleanup(srv.Close)
 	app.url = srv.URL
@@ -43,7 +43,7 @@ func (a *pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	heldPushed(a.t, r.Header, string(body))
+	heldPushed(a.faulty, r.Header, string(body))
 	var head strings.Builder
 	for _, name := range []string{"Authorization", "Content-Type", "User-Agent", "Api_version", "Api-Version", "Webhook-Id"} {
 		for _, value := range r.Header[name] {

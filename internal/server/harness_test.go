@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -275,8 +276,9 @@ type hook struct {
 
 // receiver is an app's event URL. It answers 200 unless told otherwise.
 type receiver struct {
-	t   testing.TB
-	url string
+	faulty *faulty
+	edited atomic.Bool // what it is sent, a developer makes up
+	url    string
 
 	mu     sync.Mutex
 	got    []hook
@@ -284,7 +286,7 @@ type receiver struct {
 }
 
 func newReceiver(t testing.TB) *receiver {
-	r := &receiver{t: t}
+	r := &receiver{faulty: faultsOf(t)}
 	srv := httptest.NewServer(r)
 	t.Cleanup(srv.Close)
 	r.url = srv.URL + "/"
@@ -297,7 +299,9 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return
 	}
-	heldPushed(r.t, req.Header, string(body))
+	if !r.edited.Load() {
+		heldPushed(r.faulty, req.Header, string(body))
+	}
 	r.mu.Lock()
 	r.got = append(r.got, hook{header: req.Header.Clone(), body: string(body)})
 	respond := r.answer

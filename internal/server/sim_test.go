@@ -389,6 +389,7 @@ func TestSimulatorWire(t *testing.T) {
 		t.Errorf("redelivered: %v", h.header)
 	}
 	p.do("GET", edit[1]+"/edit", "", "HX-Request: true").ok().shows("<textarea", "&#34;text&#34;: &#34;once&#34;")
+	p.hook.edited.Store(true)
 	s.send(edit[1]+"/resend", `body={"made":"up"}`).ok().shows("notice ok")
 	h := p.one()
 	if id := h.header.Get("webhook-id"); h.body != `{"made":"up"}` || !strings.HasPrefix(id, "test-") || h.header.Get("webhook-signature") == "" ||
