@@ -128,13 +128,13 @@ func (Content) Describe(s *schema.Schema, d schema.Direction) {
 
 // contentFields say which field holds the content of which type.
 var contentFields = []schema.Variant{
-	{Value: string(Text), Field: "text"},
-	{Value: string(Image), Field: "image_data"},
-	{Value: string(File), Field: "file_data"},
-	{Value: string(Voice), Field: "voice_data"},
-	{Value: string(Location), Field: "location_data"},
-	{Value: string(Video), Field: "video_data"},
-	{Value: string(Contact), Field: "contact_data"},
+	{Value: string(Text), Fields: []string{"text"}},
+	{Value: string(Image), Fields: []string{"image_data"}},
+	{Value: string(File), Fields: []string{"file_data"}},
+	{Value: string(Voice), Fields: []string{"voice_data"}},
+	{Value: string(Location), Fields: []string{"location_data"}},
+	{Value: string(Video), Fields: []string{"video_data"}},
+	{Value: string(Contact), Fields: []string{"contact_data"}},
 }
 
 func describeMedia(s *schema.Schema, d schema.Direction, numbers ...string) {
@@ -283,23 +283,25 @@ func (r talkSender) Describe(s *schema.Schema, d schema.Direction) {
 func (c Conversation) Describe(s *schema.Schema, d schema.Direction) {
 	s.Say("A conversation on a post, between its owner and a buyer, or one between a user and an app's chatbot.")
 	s.Field("id").ID()
-	s.Field("post_token").ID().Say("Of type `POST`.")
-	s.Field("buyer").ID().Say("Of type `POST`.")
-	s.Field("app").ID().Say("Of type `BOT`.")
-	s.Field("user").ID().Say("Of type `BOT`.")
+	for _, name := range []string{"post_token", "buyer", "app", "user"} {
+		s.Field(name).ID()
+	}
 	if d == schema.Request {
 		s.Field("id").Say("In a line of a batch. In a call the path's wins.")
-		s.Require("type")
 	}
+	s.ByField("type",
+		schema.Variant{Value: string(OnPost), Fields: []string{"post_token", "buyer"}},
+		schema.Variant{Value: string(WithBot), Fields: []string{"app", "user"}},
+	)
 }
 
 // Describe implements schema.Describer.
 func (FeedItem) Describe(s *schema.Schema, d schema.Direction) {
 	s.Field("user").Say("For whom the message was sent, or to whom the notification went.")
 	s.ByField("type",
-		schema.Variant{Value: string(FeedMessage), Field: "message"},
-		schema.Variant{Value: string(FeedNotification), Field: "notification"},
-		schema.Variant{Value: string(FeedNotice), Field: "notice"},
+		schema.Variant{Value: string(FeedMessage), Fields: []string{"message"}},
+		schema.Variant{Value: string(FeedNotification), Fields: []string{"notification"}},
+		schema.Variant{Value: string(FeedNotice), Fields: []string{"notice"}},
 	)
 }
 

@@ -92,11 +92,11 @@ type Property struct {
 	Schema *Schema
 }
 
-// Variant is one form of an object: it has the field when the property that
+// Variant is one form of an object: it has the fields when the property that
 // tells the forms apart has the value.
 type Variant struct {
-	Value string
-	Field string
+	Value  string
+	Fields []string
 }
 
 // Field returns a property to be described. One that the type has not is a
@@ -134,7 +134,7 @@ func (s *Schema) Drop(names ...string) {
 }
 
 // ByField makes the object one of several, told apart by the text in a property.
-// Of the variants' fields each has its own alone, and must have it.
+// Of the variants' fields each has its own alone, and must have them.
 func (s *Schema) ByField(property string, variants ...Variant) {
 	s.ChosenBy, s.variants = property, variants
 }

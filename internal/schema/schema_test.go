@@ -46,7 +46,7 @@ type form struct {
 }
 
 func (form) Describe(s *schema.Schema, d schema.Direction) {
-	s.ByField("kind", schema.Variant{Value: "KIND_A", Field: "a"}, schema.Variant{Value: "KIND_B", Field: "b"})
+	s.ByField("kind", schema.Variant{Value: "KIND_A", Fields: []string{"a"}}, schema.Variant{Value: "KIND_B", Fields: []string{"b"}})
 	if d == schema.Request {
 		s.Default = "KIND_A"
 	}

@@ -102,10 +102,11 @@ func (s *Set) named(t reflect.Type, d Direction) *Schema {
 			describer.Describe(is, d)
 		}
 		is.Title = ""
-		if d == Request {
-			is.emptyIsAbsent()
+		for _, form := range append(s.split(name, is), is) {
+			if d == Request {
+				form.emptyIsAbsent()
+			}
 		}
-		s.split(name, is)
 		s.defs[name] = is
 	case known != t:
 		panic(fmt.Sprintf("schema: %s and %s are both called %s; give one a SchemaName", known, t, name))
@@ -128,14 +129,14 @@ func nameOf(t reflect.Type, d Direction) string {
 	return name
 }
 
-// split makes the forms of an object schemas of their own.
-func (s *Set) split(name string, is *Schema) {
+// split makes the forms of an object schemas of their own, and returns them.
+func (s *Set) split(name string, is *Schema) (forms []*Schema) {
 	if len(is.variants) == 0 {
-		return
+		return nil
 	}
-	fields := make([]string, len(is.variants))
-	for i, v := range is.variants {
-		fields[i] = v.Field
+	var fields []string
+	for _, v := range is.variants {
+		fields = append(fields, v.Fields...)
 	}
 	for _, v := range is.variants {
 		form := &Schema{Type: is.Type, Closed: is.Closed, Required: slices.Clone(is.Required)}
@@ -148,23 +149,23 @@ func (s *Set) split(name string, is *Schema) {
 					only.Const, only.Values = "", []string{v.Value}
 				}
 				p.Schema = &only
-			case slices.Contains(fields, p.Name) && p.Name != v.Field:
+			case slices.Contains(fields, p.Name) && !slices.Contains(v.Fields, p.Name):
 				continue
 			}
 			form.Properties = append(form.Properties, p)
 		}
-		if v.Field != "" {
-			form.Require(v.Field)
-		}
-		if v.Value != "" && is.Default != v.Value {
+		form.Require(v.Fields...)
+		if is.Default != v.Value {
 			form.Require(is.ChosenBy)
 		}
+		forms = append(forms, form)
 		is.OneOf = append(is.OneOf, s.Refer(name+Camel(v.Value), form))
 	}
 	if is.Default != nil {
 		is.ChosenBy = "" // a discriminator is always there
 	}
 	is.Type, is.Properties, is.Required, is.Closed, is.Default = "", nil, nil, false, nil
+	return forms
 }
 
 // Camel makes a value of the wire a part of a name: NEW_MESSAGE NewMessage.
