@@ -55,6 +55,12 @@ func (a *API) revokeGrant(r *http.Request) (any, error) {
 	return api.Empty{}, a.access.Revoke(r.Context(), r.PathValue("user"), r.PathValue("app"))
 }
 
+// storedPost is a post with the newest event that it became.
+type storedPost struct {
+	market.Post
+	EventID string `json:"event_id"`
+}
+
 func (a *API) putPost(r *http.Request) (any, error) {
 	var p market.Post
 	if err := api.Decode(r, &p); err != nil {
@@ -66,10 +72,7 @@ func (a *API) putPost(r *http.Request) (any, error) {
 		return nil, err
 	}
 	id, err := a.market.EventOfPost(r.Context(), p.Token)
-	return struct {
-		market.Post
-		EventID string `json:"event_id"`
-	}{p, event.Cursor(id)}, err
+	return storedPost{p, event.Cursor(id)}, err
 }
 
 func (a *API) deletePost(r *http.Request) (any, error) {
@@ -128,6 +131,12 @@ func (a *API) deleteMessage(r *http.Request) (any, error) {
 	return api.Empty{}, a.chat.DeleteMessage(r.Context(), r.PathValue("id"))
 }
 
+// storedTransaction is a transaction with the newest event that it became.
+type storedTransaction struct {
+	market.Transaction
+	EventID string `json:"event_id"`
+}
+
 func (a *API) putTransaction(r *http.Request) (any, error) {
 	var t market.Transaction
 	if err := api.Decode(r, &t); err != nil {
@@ -139,8 +148,5 @@ func (a *API) putTransaction(r *http.Request) (any, error) {
 		return nil, err
 	}
 	id, err := a.market.EventOfTransaction(r.Context(), t.ID)
-	return struct {
-		market.Transaction
-		EventID string `json:"event_id"`
-	}{t, event.Cursor(id)}, err
+	return storedTransaction{t, event.Cursor(id)}, err
 }

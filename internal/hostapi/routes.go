@@ -96,7 +96,7 @@ func marketRoutes() []route {
 		}, handle: (*API).deleteUser},
 		{Operation: api.Operation{
 			Route: "PUT /host/v1/posts/{token}", ID: "putPost", Summary: "Tell of a post", Words: "Each write that changes it is an event.",
-			Params: path("token", "The token of the post."), In: market.Post{}, Out: market.Post{},
+			Params: path("token", "The token of the post."), In: market.Post{}, Out: storedPost{},
 		}, handle: (*API).putPost},
 		{Operation: api.Operation{
 			Route: "DELETE /host/v1/posts/{token}", ID: "deletePost", Summary: "Take a post away", Words: "Deleting what is not there is no error.",
@@ -127,7 +127,7 @@ func marketRoutes() []route {
 		{Operation: api.Operation{
 			Route: "PUT /host/v1/transactions/{id}", ID: "putTransaction", Summary: "Tell of a transaction",
 			Words:  "Its first sight and each change of its state are events.",
-			Params: path("id", "The transaction."), In: market.Transaction{}, Out: market.Transaction{},
+			Params: path("id", "The transaction."), In: market.Transaction{}, Out: storedTransaction{},
 			Errors: []status.Kind{status.NotFound, status.Conflict},
 		}, handle: (*API).putTransaction},
 		{Operation: api.Operation{

@@ -31,6 +31,18 @@ func (operation) Describe(s *schema.Schema, _ schema.Direction) {
 }
 
 // Describe implements schema.Describer.
+func (p storedPost) Describe(s *schema.Schema, d schema.Direction) {
+	p.Post.Describe(s, d)
+	s.Field("event_id").Say("The newest event that it became.")
+}
+
+// Describe implements schema.Describer.
+func (t storedTransaction) Describe(s *schema.Schema, d schema.Direction) {
+	t.Transaction.Describe(s, d)
+	s.Field("event_id").Say("The newest event that it became.")
+}
+
+// Describe implements schema.Describer.
 func (blocking) Describe(s *schema.Schema, _ schema.Direction) {
 	s.Field("by").One(schema.Values(chat.Buyer, chat.Seller)...)
 	s.Require("by", "blocked")
