@@ -88,7 +88,7 @@ func allOnOnePage(s *schema.Schema) { s.Field("next").Say("Always null: all are 
 
 // Describe implements schema.Describer.
 func (newSecret) Describe(s *schema.Schema, _ schema.Direction) {
-	s.Field("older_ends_in").Say("When those before it end; absent: after 24 h. " + span)
+	s.Field("older_ends_in").Span().Say("When those before it end; absent: after 24 h. " + span)
 }
 
 // Describe implements schema.Describer.
@@ -184,7 +184,7 @@ func (newToken) Describe(s *schema.Schema, _ schema.Direction) {
 	s.Field("user").ID().Say("The marketplace's own id of the user.")
 	s.Field("scopes").Say("Any of the catalogue, with identifiers where they take one; these are not checked.")
 	s.Field("scopes").MaxItems = access.MaxScopes
-	s.Field("ttl").Say("How long it lives; absent: an hour. " + span)
+	s.Field("ttl").Span().Say("How long it lives; absent: an hour. " + span)
 	s.Require("app", "user")
 }
 
@@ -195,8 +195,8 @@ func (issuedToken) Describe(s *schema.Schema, _ schema.Direction) {
 
 // Describe implements schema.Describer.
 func (advance) Describe(s *schema.Schema, _ schema.Direction) {
-	s.Field("advance").Say(span)
 	s.Require("advance")
+	s.Field("advance").Span().Say(span)
 }
 
 // Describe implements schema.Describer.
@@ -207,7 +207,7 @@ func (newFault) Describe(s *schema.Schema, _ schema.Direction) {
 	s.Field("app").Say("Absent: of all apps.")
 	s.Field("calls").One(callTypes()...).Say("Which calls; absent: all.")
 	s.Field("count").Between(1, webhook.MaxFaultCalls).Say("How many calls go wrong; absent: one.")
-	s.Field("delay").Say("Of `delay` and `reorder`, at most a minute; absent: 3 s. " + span)
+	s.Field("delay").Span().Say("Of `delay` and `reorder`, at most a minute; absent: 3 s. " + span)
 	s.Field("status").Between(200, 599).Say("Of `status`; absent: 500.")
 	s.Require("fault")
 }

@@ -153,10 +153,15 @@ func (s *Schema) AtLeastOne(names ...string) {
 	}
 }
 
-// has takes objects in which a field is there; null counts as absent.
+// has takes objects in which a field is there; null and the empty text count as
+// absent.
 func (s *Schema) has(name string) *Schema {
 	is := &Schema{Required: []string{name}}
-	if s.Field(name).Nullable {
+	switch of := s.Field(name); {
+	case !of.Nullable:
+	case of.Type == "string":
+		is.Properties = []Property{{name, &Schema{Type: "string", MinLength: 1}}}
+	default:
 		is.Properties = []Property{{name, &Schema{Not: &Schema{Type: "null"}}}}
 	}
 	return is
@@ -187,6 +192,17 @@ func (s *Schema) NotEmpty() *Schema {
 // Between bounds a number.
 func (s *Schema) Between(least, most float64) *Schema {
 	s.Minimum, s.Maximum = &least, &most
+	return s
+}
+
+// Span makes a text a span of time as Go writes it; empty where it may be left
+// out.
+func (s *Schema) Span() *Schema {
+	const span = `[+]?(0|(([0-9]+[.]?[0-9]*|[.][0-9]+)(ns|us|µs|μs|ms|s|m|h))+)`
+	s.Form = "^" + span + "$"
+	if s.Nullable {
+		s.Form = "^(" + span + ")?$"
+	}
 	return s
 }
 
@@ -239,7 +255,7 @@ func Cursor(words string) *Schema { return Text(words) }
 
 // Page is a URL that people are sent to, as wire.Page takes it.
 func (s *Schema) Page() *Schema {
-	s.Format, s.MinLength, s.MaxLength = "uri", 1, wire.MaxPage
+	s.Format, s.Form, s.MinLength, s.MaxLength = "uri", "^[hH][tT][tT][pP][sS]?://", 1, wire.MaxPage
 	return s
 }
 
