@@ -1,7 +1,9 @@
 package openkenar_test
 
 import (
+	"io/fs"
 	"os"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -64,11 +66,11 @@ func TestLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, l := range link.FindAllStringSubmatch(string(content), -1) {
-			path, _, _ := strings.Cut(l[1], "#")
-			if strings.Contains(path, "://") || path == "" {
+			file, _, _ := strings.Cut(l[1], "#")
+			if strings.Contains(file, "://") || file == "" {
 				continue
 			}
-			if _, err := os.Stat(path); err != nil {
+			if _, err := fs.Stat(os.DirFS("."), path.Clean(file)); err != nil {
 				t.Errorf("%s links to %s, which is not there", name, l[1])
 			}
 		}
