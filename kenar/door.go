@@ -128,6 +128,11 @@ func (d *door) serve(w http.ResponseWriter, r *http.Request, handle func(ctx con
 }
 
 func (d *door) admit(ctx context.Context, w http.ResponseWriter, r *http.Request, handle func(ctx context.Context, body []byte) (any, error)) (any, error) {
+	if deadline, ok := ctx.Deadline(); ok {
+		// Before all checks: the server reads the rest of a body also of who is
+		// refused. Not all writers have a deadline; those of net/http do.
+		_ = http.NewResponseController(w).SetReadDeadline(deadline)
+	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		return nil, &answerError{status: http.StatusMethodNotAllowed, message: "only POST is taken here"}
@@ -140,19 +145,15 @@ func (d *door) admit(ctx context.Context, w http.ResponseWriter, r *http.Request
 			return nil, err
 		}
 	}
-	body, err := d.read(ctx, w, r)
+	body, err := d.read(w, r)
 	if err != nil {
 		return nil, err
 	}
 	return handle(ctx, body)
 }
 
-// read takes the body, of a sender who is slow only until the context ends.
-func (d *door) read(ctx context.Context, w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	control := http.NewResponseController(w)
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = control.SetReadDeadline(deadline) // not all writers have one; those of net/http do
-	}
+// read takes the body, of a sender who is slow only until the deadline.
+func (d *door) read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, d.maxBody))
 	var large *http.MaxBytesError
 	switch {
@@ -168,7 +169,7 @@ func (d *door) read(ctx context.Context, w http.ResponseWriter, r *http.Request)
 	}
 	// Past its end the server watches the connection, and a deadline there would
 	// end the callback's context.
-	_ = control.SetReadDeadline(time.Time{})
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	return body, nil
 }
 

@@ -946,6 +946,34 @@ func TestSlowSender(t *testing.T) {
 	}
 }
 
+// TestSlowStranger: who is refused before the body is read holds nothing for
+// longer than Timeout by not sending it.
+func TestSlowStranger(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		header []string
+		from   []netip.Prefix
+		status int
+	}{
+		"wrong key":     {[]string{"Authorization", "another"}, nil, 401},
+		"wrong address": {nil, kenar.DivarAddresses(), 403},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := keyed(accept)
+			o.Callers.Addresses = test.from
+			transport := overPipe(t, receiver(t, o))
+			transport.DisableKeepAlives = false // or the server does not wait for the rest
+			r, w := io.Pipe()                   // nobody writes
+			defer func() { _ = w.Close() }()
+			start := time.Now()
+			got := through(t, transport, r, test.header...)
+			if took := time.Since(start); got.status != test.status || took > 8*time.Second {
+				t.Errorf("%s: %+v, took %s", name, got, took)
+			}
+		})
+	}
+}
+
 // TestSlowCallback: its context ends in time, and not because the body's time is
 // over.
 func TestSlowCallback(t *testing.T) {
