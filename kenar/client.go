@@ -41,6 +41,10 @@ type Options struct {
 	// Host is where the platform is: https://HOST, or http://HOST for one on this
 	// machine. Default: DefaultHost.
 	Host string
+	// PlainHTTP allows http://HOST to another machine, too, as to a platform in
+	// the same private network. Everybody on the way reads the API key and the
+	// tokens.
+	PlainHTTP bool
 	// APIKey is the app's key; needed.
 	APIKey string
 	// APIKeyPrefix goes before the key, with a space between, for platforms that
@@ -53,7 +57,8 @@ type Options struct {
 	// Timeout bounds each attempt of a call but uploads, which may take ten
 	// minutes. Bound a call with its repeats by its context. Default: 30 s.
 	Timeout time.Duration
-	// UserAgent is what the platform sees as the name of the program.
+	// UserAgent is what the platform sees as the name of the program. Default:
+	// that of this package.
 	UserAgent string
 	// Retries is how often a call is repeated where that is safe; less than 0:
 	// never. Default: 3.
@@ -65,6 +70,9 @@ func NewClient(o Options) (*Client, error) {
 	base, err := checkHost(cmp.Or(o.Host, DefaultHost))
 	if err != nil {
 		return nil, err
+	}
+	if err := checkPrivate(base); err != nil && !o.PlainHTTP {
+		return nil, fmt.Errorf("%w; where the way there is all yours, set PlainHTTP", err)
 	}
 	key := o.APIKey
 	switch {
@@ -110,10 +118,17 @@ func checkHost(host string) (string, error) {
 		return "", errors.New("kenar: Host: a user name or password is not allowed in it")
 	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || strings.ContainsAny(host, "?#"):
 		return "", errors.New("kenar: Host: not the address of a host alone; write https://HOST")
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
-		return "", fmt.Errorf("kenar: Host: %s is not this machine; use https, or everybody on the way reads the key", u.Host)
 	}
 	return strings.TrimRight(host, "/"), nil
+}
+
+// checkPrivate refuses an address of a platform on the way to which others can
+// read along.
+func checkPrivate(base string) error {
+	if u, err := url.Parse(base); err != nil || u.Scheme == "http" && !isLoopback(u.Hostname()) {
+		return fmt.Errorf("kenar: Host: %s is plain http to another machine; use https, or everybody on the way reads keys and tokens", base)
+	}
+	return nil
 }
 
 // User returns the calls that act for the user whose tokens the source gives:

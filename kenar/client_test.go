@@ -404,6 +404,8 @@ func TestNewClientRefuses(t *testing.T) {
 		"no host":             {APIKey: "okk_secret", Host: "https:///v1"},
 		"another scheme":      {APIKey: "okk_secret", Host: "ftp://example.com"},
 		"nonsense":            {APIKey: "okk_secret", Host: "https://[::1"},
+		"plain, no http":      {APIKey: "okk_secret", Host: "ftp://example.com", PlainHTTP: true},
+		"plain, with a name":  {APIKey: "okk_secret", Host: "http://me:secret@openkenar:7700", PlainHTTP: true},
 		"a negative timeout":  {APIKey: "okk_secret", Timeout: -1},
 	} {
 		if c, err := kenar.NewClient(o); err == nil || c != nil {
@@ -416,6 +418,26 @@ func TestNewClientRefuses(t *testing.T) {
 		if _, err := kenar.NewClient(kenar.Options{APIKey: "okk_secret", Host: host}); err != nil {
 			t.Errorf("%q: %v", host, err)
 		}
+	}
+}
+
+// TestPlainHTTP: an app beside its platform, in a network of their own.
+func TestPlainHTTP(t *testing.T) {
+	t.Parallel()
+	inside := kenar.Options{APIKey: "okk_secret", Host: "http://openkenar:7700"}
+	if _, err := kenar.NewClient(inside); err == nil || !strings.Contains(err.Error(), "PlainHTTP") {
+		t.Errorf("by default: %v", err)
+	}
+	got := make(chan *http.Request, 1)
+	c := onPipe(t, func(o *kenar.Options) { o.Host, o.PlainHTTP = inside.Host, true }, func(w http.ResponseWriter, r *http.Request) {
+		got <- r
+		_, _ = w.Write([]byte(`{"token":"gZd7omnS"}`))
+	})
+	if _, err := c.Post(t.Context(), "gZd7omnS"); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-got; r.Host != "openkenar:7700" || r.TLS != nil {
+		t.Errorf("called %s, with TLS %t", r.Host, r.TLS != nil)
 	}
 }
 

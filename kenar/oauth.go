@@ -19,6 +19,9 @@ const DefaultOAuthHost = "https://oauth.divar.ir"
 // in Options.Host; "" is DefaultOAuthHost.
 func Endpoint(host string) (oauth2.Endpoint, error) {
 	base, err := checkHost(cmp.Or(host, DefaultOAuthHost))
+	if err == nil {
+		err = checkPrivate(base)
+	}
 	if err != nil {
 		return oauth2.Endpoint{}, err
 	}
@@ -29,7 +32,9 @@ func Endpoint(host string) (oauth2.Endpoint, error) {
 
 // OAuthOptions of NewOAuth.
 type OAuthOptions struct {
-	// Host of the OAuth pages, as in Options.Host. Default: DefaultOAuthHost.
+	// Host of the OAuth pages, as browsers reach it, as in Options.Host. An app with
+	// a way of its own to the platform sets Endpoint.TokenURL of what NewOAuth
+	// returns. Default: DefaultOAuthHost.
 	Host string
 	// ClientID is the app's slug.
 	ClientID string
