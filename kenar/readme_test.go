@@ -1,6 +1,9 @@
 package kenar_test
 
 import (
+	"bufio"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,10 +11,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestReadme: the page's program builds as an app of its own, which pulls in
-// what the page says and nothing that an app does not need.
+// what the page says and nothing that an app does not need, and receives.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	if _, err := exec.LookPath("go"); err != nil {
@@ -56,9 +60,10 @@ func TestReadme(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	address := unusedAddress(t)
 	dir := t.TempDir()
 	for name, content := range map[string]string{
-		"main.go": app[1], "go.sum": string(sums),
+		"main.go": strings.Replace(app[1], ":8000", address, 1), "go.sum": string(sums),
 		"go.mod": "module app.example\n\ngo 1.26.0\n\nrequire github.com/openkenar/openkenar/kenar v0.0.0\n\nreplace github.com/openkenar/openkenar/kenar => " + here + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -73,4 +78,44 @@ func TestReadme(t *testing.T) {
 			}
 		}
 	}
+	path := filepath.Join(dir, "app.exe")
+	run(dir, "build", "-o", path, ".")
+	p := startPlatform(t, "--event-url", "http://"+address+"/event", "--identification-key", "secret")
+	program := exec.CommandContext(t.Context(), path)
+	program.Env = append(os.Environ(), "IDENTIFICATION_KEY=secret")
+	said, err := program.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := program.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = program.Process.Kill()
+		_ = program.Wait()
+	})
+	eventually(t, "the page's program listens", func() bool {
+		conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", address)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	})
+	p.mustHost(http.MethodPost, "/conversations/"+p.dev.BotConversationID+"/messages", `{"sender":"USER","text":"Hello!"}`, nil)
+	defer time.AfterFunc(30*time.Second, func() { _ = program.Process.Kill() }).Stop() // or it is read for ever
+	line, err := bufio.NewReader(said).ReadString('\n')
+	if err != nil || !strings.HasSuffix(line, ` somebody wrote "Hello!" to the bot`+"\n") {
+		t.Errorf("the page's program said %q, %v", line, err)
+	}
+}
+
+// unusedAddress is one on which nobody listens now.
+func unusedAddress(t *testing.T) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
 }
