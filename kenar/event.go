@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -291,8 +292,8 @@ type Post struct {
 	ChatEnabled      bool            `json:"chat_enabled,omitempty"`
 	PhoneHidden      bool            `json:"is_phone_hidden,omitempty"`
 	ChatAssistant    bool            `json:"supplier_chat_assistant_enabled,omitempty"`
-	FirstPublishedAt *time.Time      `json:"first_published_at,omitempty"` // nil: never yet
-	Data             json.RawMessage `json:"data,omitempty"`               // an object, by category
+	FirstPublishedAt Time            `json:"first_published_at,omitzero"` // zero: never yet
+	Data             json.RawMessage `json:"data,omitempty"`              // an object, by category
 }
 
 // TransactionState is where a payment stands.
@@ -325,10 +326,10 @@ type Transaction struct {
 // epoch in webhooks, RFC 3339 in answers.
 type Time struct{ time.Time }
 
-// UnmarshalJSON reads both forms, and microseconds in quotes; null is the zero
-// time.
+// UnmarshalJSON reads both forms, and microseconds in quotes; null and "" are the
+// zero time.
 func (t *Time) UnmarshalJSON(b []byte) error {
-	if string(b) == "null" {
+	if string(b) == "null" || string(b) == `""` {
 		*t = Time{}
 		return nil
 	}
@@ -368,12 +369,20 @@ func (i *Int) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// parseInt reads a whole number, in quotes or not.
+// parseInt reads a whole number, in quotes or not. JSON knows no other kind, and
+// some write 5 as 5.0 and 1000 as 1e3.
 func parseInt(b []byte) (int64, error) {
 	if len(b) > 1 && b[0] == '"' {
 		b = b[1 : len(b)-1]
 	}
-	return strconv.ParseInt(string(b), 10, 64)
+	n, err := strconv.ParseInt(string(b), 10, 64)
+	if err == nil {
+		return n, nil
+	}
+	if f, wrong := strconv.ParseFloat(string(b), 64); wrong == nil && f == math.Trunc(f) && math.Abs(f) < 1<<63 {
+		return int64(f), nil
+	}
+	return 0, err
 }
 
 // clip keeps a stranger's value short in a message.

@@ -201,6 +201,10 @@ func TestEvents(t *testing.T) {
 			message(kenar.Message{Type: kenar.MessageImage, Image: &kenar.ImageData{Link: "https://l", SizeBytes: 7, HeightPx: 2, WidthPx: 3}}),
 		},
 		{
+			"image, sizes with a point", `{"type":"NEW_MESSAGE","new_message":{"type":"IMAGE","sent_at":1.72942992614e15,"image_data":{"link":"https://l","size_bytes":7e0,"height_px":2.0,"width_px":"3.0"}}}`, "message",
+			message(kenar.Message{Type: kenar.MessageImage, SentAt: kenar.Time{Time: first}, Image: &kenar.ImageData{Link: "https://l", SizeBytes: 7, HeightPx: 2, WidthPx: 3}}),
+		},
+		{
 			"file, sizes as strings", `{"type":"NEW_MESSAGE","new_message":{"type":"FILE","sent_at":"1729429926140000","file_data":{"link":"https://l","name":"n","size_bytes":"7"}}}`, "message",
 			message(kenar.Message{Type: kenar.MessageFile, SentAt: kenar.Time{Time: first}, File: &kenar.FileData{Link: "https://l", Name: "n", SizeBytes: 7}}),
 		},
@@ -232,8 +236,18 @@ func TestEvents(t *testing.T) {
 			"post", `{"type":"POST_UPDATE","post_update":{"type":"PUBLISH","post":{"token":"p","category":"c","city":"t","district":"d","state":"PUBLISHED","chat_enabled":true,"is_phone_hidden":true,"supplier_chat_assistant_enabled":true,"first_published_at":"2024-10-20T13:12:06.14Z","data":{"x":1}}}}`, "post",
 			kenar.Event{Type: kenar.EventPostUpdate, PostUpdate: &kenar.PostUpdate{Type: kenar.PostPublished, Post: kenar.Post{
 				Token: "p", Category: "c", City: "t", District: "d", State: kenar.StatePublished, ChatEnabled: true, PhoneHidden: true, ChatAssistant: true,
-				FirstPublishedAt: &first, Data: []byte(`{"x":1}`),
+				FirstPublishedAt: kenar.Time{Time: first}, Data: []byte(`{"x":1}`),
 			}}},
+		},
+		{
+			"post, time as a number", `{"type":"POST_UPDATE","post_update":{"type":"PUBLISH","post":{"token":"p","first_published_at":1729429926140000}}}`, "post",
+			kenar.Event{Type: kenar.EventPostUpdate, PostUpdate: &kenar.PostUpdate{Type: kenar.PostPublished, Post: kenar.Post{
+				Token: "p", FirstPublishedAt: kenar.Time{Time: first},
+			}}},
+		},
+		{
+			"post, time empty", `{"type":"POST_UPDATE","post_update":{"type":"ONGOING","post":{"token":"p","first_published_at":""}}}`, "post",
+			kenar.Event{Type: kenar.EventPostUpdate, PostUpdate: &kenar.PostUpdate{Type: kenar.PostOngoing, Post: kenar.Post{Token: "p"}}},
 		},
 		{
 			"post that is gone", `{"type":"POST_UPDATE","post_update":{"type":"ARCHIVE","post":{"token":"p","first_published_at":null}}}`, "post",
@@ -284,6 +298,9 @@ func TestMalformed(t *testing.T) {
 		{`{"type":"NEW_MESSAGE","new_message":{"text":5}}`, "new_message.text: a JSON number"},
 		{`{"type":"NEW_MESSAGE","new_message":{"sent_at":"yesterday"}}`, "new_message.sent_at: a JSON value \"yesterday\""},
 		{`{"type":"NEW_MESSAGE","new_message":{"image_data":{"size_bytes":1.5}}}`, "new_message.image_data.size_bytes: a JSON value 1.5"},
+		{`{"type":"NEW_MESSAGE","new_message":{"image_data":{"size_bytes":1e19}}}`, "new_message.image_data.size_bytes: a JSON value 1e19"},
+		{`{"type":"NEW_MESSAGE","new_message":{"image_data":{"size_bytes":"NaN"}}}`, "new_message.image_data.size_bytes: a JSON value \"NaN\""},
+		{`{"type":"POST_UPDATE","post_update":{"post":{"first_published_at":"yesterday"}}}`, "post_update.post.first_published_at: a JSON value"},
 		{"{\"type\":\"NEW_MESSAGE\",\"new_message\":{\"text\":\"\xff\"}}", "not UTF-8"},
 		{strings.Repeat("[", 20_000), "not a JSON object"},
 		{`{"type":"X","a":` + strings.Repeat("[", 20_000), "malformed JSON"},
