@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"reflect"
 	"slices"
@@ -384,6 +385,54 @@ func TestWhatIsSent(t *testing.T) {
 		h := <-got
 		if h.Get("X-API-Key") != tt.wantKey || h.Get("User-Agent") != tt.wantAgent || h.Get("Authorization") != "Bearer the-token" {
 			t.Errorf("sent %v", h)
+		}
+	}
+}
+
+// TestNotificationsAreSent: in the query and without a body, as the clients send
+// them that Divar publishes; in a body where that cannot be.
+func TestNotificationsAreSent(t *testing.T) {
+	t.Parallel()
+	const path = "/experimental/open-platform/events/send"
+	long := strings.Repeat("س", 4096)
+	for _, tt := range []struct {
+		name                     string
+		n                        kenar.Notification
+		query, contentType, body string
+	}{
+		{
+			"text",
+			kenar.Notification{Message: "a b&c=سلام", TargetType: kenar.TargetUser, TargetID: "u_1-"},
+			"message=a+b%26c%3D%D8%B3%D9%84%D8%A7%D9%85&target_resource_id=u_1-&target_type=USER", "", "",
+		},
+		{
+			"buttons",
+			kenar.Notification{Message: "m", TargetType: kenar.TargetPost, TargetID: "p", Buttons: []kenar.NotificationButton{
+				kenar.NewNotificationButton("Press", kenar.OpenPostPage("p")),
+			}},
+			"", "application/json",
+			`{"message":"m","target_type":"POST","target_resource_id":"p","buttons":{"items":[{"title":"Press","action":{"open_post_page":{"post_token":"p"}}}]}}`,
+		},
+		{
+			"too long for a line",
+			kenar.Notification{Message: long, TargetType: kenar.TargetUser, TargetID: "u", Buttons: []kenar.NotificationButton{}},
+			"", "application/json", `{"message":"` + long + `","target_type":"USER","target_resource_id":"u"}`,
+		},
+	} {
+		got := make(chan string, 1)
+		c := onPipe(t, nil, func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			got <- strings.Join([]string{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Get("Content-Type"), string(body)}, " ")
+			_, _ = w.Write([]byte(`{}`))
+		})
+		if err := c.User(static("the-token")).SendEvent(t.Context(), tt.n); err != nil {
+			t.Fatal(err)
+		}
+		if want, sent := strings.Join([]string{"POST", path, tt.query, tt.contentType, tt.body}, " "), <-got; sent != want {
+			t.Errorf("%s: sent\n%s\nwant\n%s", tt.name, sent, want)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 
 	"golang.org/x/oauth2"
 )
@@ -132,6 +133,13 @@ func (u *User) SendEvent(ctx context.Context, n Notification) error {
 	if err := invalidIn("buttons", checkItems("items", n.Buttons)); err != nil {
 		return err
 	}
+	k := call{method: http.MethodPost, path: "/experimental/open-platform/events/send", user: u}
+	// The query is the one form that the clients published by Divar know.
+	query := url.Values{"message": {n.Message}, "target_type": {string(n.TargetType)}, "target_resource_id": {n.TargetID}}
+	if len(n.Buttons) == 0 && len(query.Encode()) <= maxQuery {
+		k.query = query
+		return u.client.do(ctx, k)
+	}
 	type items struct {
 		Items []NotificationButton `json:"items"`
 	}
@@ -144,8 +152,13 @@ func (u *User) SendEvent(ctx context.Context, n Notification) error {
 	if len(n.Buttons) > 0 {
 		in.Buttons = &items{n.Buttons}
 	}
-	return u.client.do(ctx, call{method: http.MethodPost, path: "/experimental/open-platform/events/send", in: in, user: u})
+	k.in = in
+	return u.client.do(ctx, k)
 }
+
+// maxQuery is how long a query may be, in bytes, so that what stands before a
+// platform takes it: 8 KiB for the whole line is usual.
+const maxQuery = 4 << 10
 
 // ChatMessage is what an app says for a user in a conversation on a post: a text
 // of at most 4,096 characters, or media, not both.
