@@ -141,7 +141,16 @@ type BotMessage struct {
 	Text       string      `json:"text_message,omitempty"`
 	Buttons    *Keyboard   `json:"buttons,omitempty"`
 	MediaToken string      `json:"media_token,omitempty"` // from Client.Upload
-	Type       MessageType `json:"type,omitempty"`        // may be left out
+	Type       MessageType `json:"type,omitempty"`        // default: TEXT, unless there is a media token
+}
+
+// typeOf is the type of a message for which the app names none: the clients that
+// Divar publishes always send one.
+func typeOf(named MessageType, mediaToken string) MessageType {
+	if named == "" && mediaToken == "" {
+		return MessageText
+	}
+	return named
 }
 
 // SendAsBot writes in a conversation of the app's chatbot. Permission
@@ -155,6 +164,7 @@ func (c *Client) SendAsBot(ctx context.Context, conversation string, m BotMessag
 	if err := invalidIn("buttons", m.Buttons.Check()); err != nil {
 		return err
 	}
+	m.Type = typeOf(m.Type, m.MediaToken)
 	return c.do(ctx, call{method: http.MethodPost, path: path, in: m})
 }
 

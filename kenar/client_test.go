@@ -437,6 +437,45 @@ func TestNotificationsAreSent(t *testing.T) {
 	}
 }
 
+// TestMessagesHaveAType: what an app leaves out is TEXT, unless it is media,
+// whose type nobody here knows.
+func TestMessagesHaveAType(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 1)
+	c := onPipe(t, nil, func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- string(body)
+		_, _ = w.Write([]byte(`{}`))
+	})
+	u := c.User(static("the-token"))
+	for _, tt := range []struct {
+		send func() error
+		want string
+	}{
+		{func() error { return c.SendAsBot(t.Context(), "c", kenar.BotMessage{Text: "x"}) }, `{"text_message":"x","type":"TEXT"}`},
+		{func() error { return c.SendAsBot(t.Context(), "c", kenar.BotMessage{MediaToken: "m"}) }, `{"media_token":"m"}`},
+		{
+			func() error {
+				return c.SendAsBot(t.Context(), "c", kenar.BotMessage{MediaToken: "m", Type: kenar.MessageImage})
+			},
+			`{"media_token":"m","type":"IMAGE"}`,
+		},
+		{func() error { _, err := u.SendAsBotTo(t.Context(), "u", kenar.BotMessage{Text: "x"}); return err }, `{"text_message":"x","type":"TEXT"}`},
+		{func() error { return u.SendMessage(t.Context(), "c", kenar.ChatMessage{Text: "x"}) }, `{"message":"x","type":"TEXT"}`},
+		{func() error { return u.SendMessage(t.Context(), "c", kenar.ChatMessage{MediaToken: "m"}) }, `{"media_token":"m"}`},
+	} {
+		if err := tt.send(); err != nil {
+			t.Fatal(err)
+		}
+		if body := <-got; body != tt.want {
+			t.Errorf("sent %s, want %s", body, tt.want)
+		}
+	}
+}
+
 func TestNewClientRefuses(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]kenar.Options{

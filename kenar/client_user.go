@@ -167,7 +167,7 @@ type ChatMessage struct {
 	SenderButtons   *Keyboard   `json:"sender_buttons,omitempty"`   // what the user sees
 	ReceiverButtons *Keyboard   `json:"receiver_buttons,omitempty"` // what the other side sees
 	MediaToken      string      `json:"media_token,omitempty"`      // from Client.Upload
-	Type            MessageType `json:"type,omitempty"`             // may be left out
+	Type            MessageType `json:"type,omitempty"`             // default: TEXT, unless there is a media token
 }
 
 // SendMessage writes for the user in a conversation. Permission
@@ -184,6 +184,7 @@ func (u *User) SendMessage(ctx context.Context, conversation string, m ChatMessa
 	if err := errors.Join(invalidIn("sender_buttons", m.SenderButtons.Check()), invalidIn("receiver_buttons", m.ReceiverButtons.Check())); err != nil {
 		return err
 	}
+	m.Type = typeOf(m.Type, m.MediaToken)
 	return u.client.do(ctx, call{method: http.MethodPost, path: path, in: m, user: u})
 }
 
@@ -198,6 +199,7 @@ func (u *User) SendAsBotTo(ctx context.Context, userID string, m BotMessage) (co
 	if err := invalidIn("buttons", m.Buttons.Check()); err != nil {
 		return "", err
 	}
+	m.Type = typeOf(m.Type, m.MediaToken)
 	var out struct {
 		ID string `json:"conversation_id"`
 	}

@@ -110,7 +110,7 @@ func ExampleClient_SendAsBot() {
 	asPlatform(receiver, "/event", `{"type":"NEW_CHATBOT_MESSAGE","new_chatbot_message":{"id":"m1","conversation":{"id":"c1","type":"BOT"},
 		"sender":{"type":"HUMAN"},"type":"TEXT","sent_at":1729429926140000,"text":"Hello!"}}`)
 	// Output:
-	// POST /v1/open-platform/chat/bot/conversations/c1/messages {"text_message":"What shall it be?","buttons":{"rows":[{"buttons":[{"action":{"get_dynamic_action":{"data":{"for":"tea"}}},"caption":"Tea"},{"action":{"get_dynamic_action":{"data":{"for":"coffee"}}},"caption":"Coffee"}]}]}}
+	// POST /v1/open-platform/chat/bot/conversations/c1/messages {"text_message":"What shall it be?","buttons":{"rows":[{"buttons":[{"action":{"get_dynamic_action":{"data":{"for":"tea"}}},"caption":"Tea"},{"action":{"get_dynamic_action":{"data":{"for":"coffee"}}},"caption":"Coffee"}]}]},"type":"TEXT"}
 	// 200
 }
 
@@ -231,7 +231,7 @@ func ExampleUser_SendMessage() {
 		log.Fatal(err)
 	}
 	// Output:
-	// POST /v2/open-platform/conversations/c1/messages {"message":"It is still to be had."}
+	// POST /v2/open-platform/conversations/c1/messages {"message":"It is still to be had.","type":"TEXT"}
 }
 
 func ExampleUser_Conversation() {
