@@ -339,7 +339,7 @@ func checkID(field, id string) error {
 		problem = fmt.Errorf("%q cannot stand in a path", id)
 	case len(id) > longestID:
 		problem = fmt.Errorf("%d bytes, want at most %d", len(id), longestID)
-	case strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case strings.ContainsFunc(id, unprintable):
 		problem = errors.New("holds what is not a printable ASCII character")
 	}
 	return in(field, problem)

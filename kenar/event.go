@@ -230,7 +230,7 @@ type (
 		Link      string `json:"link"`
 		SizeBytes Int    `json:"size_bytes"`
 	}
-	// VideoData is a film.
+	// VideoData is a video.
 	VideoData struct {
 		Link          string `json:"link"`
 		ThumbnailLink string `json:"thumbnail_link,omitempty"`

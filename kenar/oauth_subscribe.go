@@ -53,7 +53,9 @@ type KeepOptions struct {
 // It registers all when it begins, which mends what a crash between a renewal and
 // the registration behind it has left; and again after each renewal, whoever
 // asked for that. What was registered with the old token goes on for up to two
-// minutes, so that nothing is missed in between.
+// minutes, so that nothing is missed in between. Where processes share a
+// pair (TokenOptions.Lock), run it in each that calls for the user: of what
+// another process renews it learns when its own renewal is due.
 func (u *User) KeepSubscribed(ctx context.Context, o KeepOptions) error {
 	source, ok := u.source.(*TokenSource)
 	if !ok {

@@ -42,8 +42,8 @@ const (
 //   - When the answer is lost, the same refresh token is used again, at once and
 //     at the next calls.
 //   - A renewal that has begun is not broken off with the context of the call
-//     that began it; it ends by itself within 40 seconds. Other calls do not wait
-//     for it while the old token lives.
+//     that began it: that call returns once it has ended, within 40 seconds,
+//     Save included. Other calls do not wait for it while the old token lives.
 //   - After a crash in between, a source with the pair that was stored last goes
 //     on within those two minutes. Later the user has to be asked again.
 //

@@ -20,11 +20,12 @@ const (
 
 // Repeats remembers which deliveries are done, so that each is done once: a
 // platform sends one again when it has not heard the answer, and when somebody
-// there asks for that by hand. Methods may be called at the same time. The ids are those of Delivery.RepeatKey, at most 128
-// bytes.
+// there asks for that by hand. Methods may be called at the same time. The ids
+// are those of Delivery.RepeatKey, at most 128 bytes.
 //
-// NewMemoryRepeats is enough for an app that is one process and may do a thing twice
-// when that process ends between the callback and the answer, or begins anew.
+// A MemoryRepeats is enough for an app that is one process and may do a thing
+// twice when that process ends between the callback and the answer, or begins
+// anew.
 // An app that is several keeps this in its database: a table of ids with the
 // time at which a delivery was begun, and whether it is done. There Begin
 // inserts the id or takes over one that is not done and was begun longer ago
