@@ -23,6 +23,7 @@ func main() {
 func receive(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 1<<20))
 	if err != nil {
+		http.Error(w, "the body is too long, or broke off", http.StatusRequestEntityTooLarge)
 		return
 	}
 	fmt.Printf("%s attempt %s\n%s\n", r.Header.Get("webhook-id"), r.Header.Get("OpenKenar-Attempt"), body)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"net/http"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/openkenar/openkenar/examples/internal/platform"
@@ -19,4 +21,9 @@ func TestReceiver(t *testing.T) {
 	p.Settle()
 	receiver.Prints(t, "-sample-app attempt 1\n", 1)
 	receiver.Prints(t, `"text":"Hello!"`, 1)
+
+	// What it could not print has not arrived.
+	if status, _ := p.Call(http.MethodPost, "http://"+address+"/", strings.Repeat("x", 1<<20+1)); status != http.StatusRequestEntityTooLarge {
+		t.Errorf("too long: %d", status)
+	}
 }
