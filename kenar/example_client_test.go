@@ -395,7 +395,7 @@ func ExampleTokenSource() {
 			if err != nil {
 				return err
 			}
-			// All of it or nothing, also when the power fails in between.
+			// All of it or nothing, also when the app is killed in between.
 			if err := os.WriteFile(file+".new", content, 0o600); err != nil {
 				return err
 			}
