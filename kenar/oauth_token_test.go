@@ -418,6 +418,36 @@ func TestProcessesShareAPair(t *testing.T) {
 	}
 }
 
+// TestAnotherProcessGoesOn: with a Lock, the end of a pair is not the end of the
+// source: the user may have been asked again by another process.
+func TestAnotherProcessGoesOn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ended := &tokens{fail: func(_ int32, w http.ResponseWriter, _ *http.Request) bool {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"error":"invalid_grant"}`)
+			return true
+		}}
+		for _, shared := range []bool{true, false} {
+			in := &stored{pair: pairFor(-time.Minute)}
+			source, _ := onTokens(t, ended, in.get(), func(o *kenar.TokenOptions) {
+				if shared {
+					o.Lock = func(context.Context) (*oauth2.Token, func(), error) { return in.get(), func() {}, nil }
+				}
+			})
+			if got, err := source.Token(); !errors.Is(err, kenar.ErrAccessEnded) {
+				t.Errorf("shared %t: got %v, %v", shared, got, err)
+			}
+			if err := in.save(t.Context(), &oauth2.Token{AccessToken: "another", RefreshToken: "another", Expiry: time.Now().Add(time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := source.Token(); (err == nil) != shared || shared && got.AccessToken != "another" {
+				t.Errorf("shared %t, once another pair is stored: %v, %v", shared, got, err)
+			}
+		}
+	})
+}
+
 func TestNewTokenSourceRefuses(t *testing.T) {
 	t.Parallel()
 	config := &oauth2.Config{Endpoint: oauth2.Endpoint{TokenURL: "https://example.com/oauth2/token"}} //nolint:gosec // an address

@@ -1012,18 +1012,32 @@ func TestSlowCallback(t *testing.T) {
 	}
 }
 
+// inTime is Repeats that do nothing once their context has ended, as a database
+// does.
+type inTime struct{ kenar.Repeats }
+
+// Done implements kenar.Repeats.
+func (r inTime) Done(ctx context.Context, id string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return r.Repeats.Done(ctx, id)
+}
+
 // TestHangUp: a platform that does not wait any more ends the callback's
 // context; what the callback does all the same counts.
 func TestHangUp(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		runs, ended := 0, make(chan struct{})
-		transport := overPipe(t, receiver(t, keyed(func(ctx context.Context, _ *kenar.Delivery) error {
+		o := keyed(func(ctx context.Context, _ *kenar.Delivery) error {
 			runs++
 			<-ctx.Done()
 			close(ended)
 			return nil
-		})))
+		})
+		o.Repeats = inTime{memory(t, kenar.MemoryRepeatsOptions{})}
+		transport := overPipe(t, receiver(t, o))
 		ctx, hangUp := context.WithTimeout(t.Context(), time.Second)
 		defer hangUp()
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://app.example/", strings.NewReader(textMessage))
