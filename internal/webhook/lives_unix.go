@@ -5,17 +5,17 @@ package webhook
 import (
 	"crypto/tls"
 	"errors"
-	"net"
 	"syscall"
 )
 
 // lives says whether a connection that nobody uses may be used again: the other
 // side has not closed it, and has said nothing that nobody asked for.
-func lives(c net.Conn) bool {
-	if over, ok := c.(*tls.Conn); ok {
-		c = over.NetConn()
+func (c *conn) lives() bool {
+	under := c.Conn
+	if over, ok := under.(*tls.Conn); ok {
+		under = over.NetConn()
 	}
-	socket, ok := c.(syscall.Conn)
+	socket, ok := under.(syscall.Conn)
 	if !ok {
 		return true
 	}

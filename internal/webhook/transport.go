@@ -130,7 +130,7 @@ func (c *conn) exchange(req *http.Request) (*http.Response, error) {
 		sent = c.w.Flush()
 	}
 	// Who refuses a request may answer before it has come in whole.
-	for range maxInterim {
+	for range maxInterim + 1 {
 		c.limit.N = maxHeader
 		resp, err := http.ReadResponse(c.r, req)
 		switch {
@@ -193,7 +193,7 @@ func (t *transport) conn(ctx context.Context, req *http.Request) (*conn, error) 
 	}
 	key := req.URL.Scheme + " " + req.URL.Host
 	for c := t.take(key); c != nil; c = t.take(key) {
-		if lives(c.Conn) {
+		if c.lives() {
 			return c, nil
 		}
 		_ = c.Close()

@@ -75,6 +75,7 @@ func TestConnectionIsUsedAgain(t *testing.T) {
 		"without a body":         {"HTTP/1.1 204 No Content\r\n\r\n", 1},
 		"chunked":                {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", 1},
 		"after interim answers":  {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + short, 1},
+		"after many of them":     {strings.Repeat("HTTP/1.1 102 Processing\r\n\r\n", maxInterim) + short, 1},
 		"that is to be closed":   {"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok", 2},
 		"of HTTP/1.0":            {"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", 2},
 		"with more than its end": {short + "HTTP/1.1 200 OK\r\n", 2},
