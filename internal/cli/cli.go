@@ -213,9 +213,11 @@ func checkEnv(model *kong.Application, env map[string]string) error {
 	return nil
 }
 
-// nearest returns the one of the names that was probably meant.
+// nearest returns the one of the names that was probably meant, perhaps by its
+// beginning.
 func nearest(name string, names []string) string {
-	return slices.MinFunc(names, func(a, b string) int { return distance(a, name) - distance(b, name) })
+	from := func(a string) int { return min(distance(a, name), 1+distance(a[:min(len(a), len(name))], name)) }
+	return slices.MinFunc(names, func(a, b string) int { return from(a) - from(b) })
 }
 
 // distance is the number of letters to add, drop or change to get from a to b.
