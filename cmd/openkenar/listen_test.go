@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -312,6 +313,50 @@ func TestListenCourierKilled(t *testing.T) {
 	t.Logf("kills of what posts %d · events %d · repeated %d, of which marked %d", kills, events, repeats, marked)
 	if repeats != marked || repeats > kills || len(app.times) != events {
 		t.Errorf("%d events arrived; %d repeats, of which %d say so: %s", len(app.times), repeats, marked, l.said())
+	}
+}
+
+// TestListenCannotPost: where what posts is killed and no other can take over,
+// listen ends, and has said why.
+func TestListenCannotPost(t *testing.T) {
+	if _, err := os.Stat("/proc/self/task"); err != nil {
+		t.Skip("the process that posts is found in /proc")
+	}
+	t.Parallel()
+	p, _, l := listening(t)
+	begun := time.NewTicker(5 * time.Millisecond)
+	defer begun.Stop()
+	for deadline := time.After(30 * time.Second); ; {
+		if _, err := os.Stat(l.state); err == nil {
+			break
+		}
+		select {
+		case <-begun.C:
+		case <-deadline:
+			t.Fatalf("listen has not begun: %s", l.said())
+		}
+	}
+	pid, err := child(l.cmd.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := killed(pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(l.state, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	host := marketplace{base: p.dev.BaseURL, key: p.dev.HostKey}
+	message := []byte(`{"sender":"USER","text":"hello"}`)
+	if answer, ok := host.post(t.Context(), "/conversations/"+p.dev.BotConversationID+"/messages", "application/json", message); !ok {
+		t.Fatalf("a message was not accepted: %s", answer)
+	}
+	err = l.cmd.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
+		t.Errorf("listen ended with %v: %s", err, l.said())
+	}
+	if said := l.said(); !strings.Contains(said, "remove it to begin anew") || strings.Contains(said, "panic") {
+		t.Errorf("listen said %s", said)
 	}
 }
 

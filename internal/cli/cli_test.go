@@ -69,6 +69,7 @@ func runScripts(t *testing.T, dir string, setup func(*testscript.Env)) {
 			"junit":    junit,
 
 			"got":       got,
+			"position":  position,
 			"subscribe": subscribe,
 		},
 	})
@@ -147,6 +148,17 @@ func got(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%d calls after 30 s, want %d", calls.(*atomic.Int64).Load(), want)
 		}
 	}
+}
+
+// position writes a state file of listen: it has come to a cursor of the sample
+// app's at the server.
+func position(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: position FILE CURSOR")
+	}
+	state, err := json.Marshal(map[string]string{"server": ts.Getenv("OPENKENAR_SERVER"), "app": "sample-app", "cursor": args[1]})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), state, 0o600))
 }
 
 // subscribe registers a subscription of the sample app of a dev server.

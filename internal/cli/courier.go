@@ -271,7 +271,7 @@ func (w *worker) deliver(ctx context.Context, e fetched, read time.Time) error {
 			return err
 		}
 		w.post(ctx, e, &r)
-		if r.Done = r.Error == "" || r.Attempt == w.Tries; r.Done {
+		if r.Done = r.Error == "" || w.Tries > 0 && r.Attempt >= w.Tries; r.Done {
 			w.moveTo(e.Cursor)
 		} else {
 			w.InDoubt, r.Again = false, again

@@ -109,7 +109,13 @@ func (l listenCmd) Run(ctx context.Context, c *call) error {
 		s.note("it was killed while %s was posted: the app may have that one already", p.at.Event)
 	}
 	err = f.follow(ctx, p.at.Cursor, s, p.deliver, p.moveTo)
-	return errors.Join(err, p.close(ctx))
+	if r, ok := errors.AsType[refused](err); ok && r.status == http.StatusBadRequest { // the cursor
+		err = fmt.Errorf("%w; to begin anew, remove the state file %s", err, shown(file))
+	}
+	if p.courier != nil {
+		err = errors.Join(err, p.close(ctx))
+	}
+	return err
 }
 
 // follower reads an app's events.
@@ -176,7 +182,10 @@ type eventsPage struct {
 }
 
 // refused is an answer that does not change by asking again.
-type refused struct{ message string }
+type refused struct {
+	status  int // HTTP
+	message string
+}
 
 func (r refused) Error() string { return r.message }
 
@@ -233,12 +242,12 @@ func (f *follower) get(ctx context.Context, cursor string, wait time.Duration) (
 		seconds, _ := strconv.Atoi(resp.Header.Get("Retry-After"))
 		err := errors.New(plain(s.Message))
 		if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
-			err = refused{err.Error()}
+			err = refused{resp.StatusCode, err.Error()}
 		}
 		return p, time.Duration(seconds) * time.Second, err
 	}
 	if err := json.Unmarshal(body, &p); err != nil {
-		return p, 0, refused{"the answer is not that of an OpenKenar server: " + err.Error()}
+		return p, 0, refused{message: "the answer is not that of an OpenKenar server: " + err.Error()}
 	}
 	p.app = resp.Header.Get("OpenKenar-App")
 	for i := range p.Events {
@@ -281,11 +290,11 @@ func (f *follower) follow(ctx context.Context, cursor string, s *screen, each fu
 
 // poster hands events to couriers.
 type poster struct {
-	*courier
-	c      *call
-	screen *screen
-	begin  position
-	cmd    courierCmd
+	*courier // nil where the last has ended, and no other could be started
+	c        *call
+	screen   *screen
+	begin    position
+	cmd      courierCmd
 }
 
 func (p *poster) open(ctx context.Context) (err error) {
@@ -339,6 +348,7 @@ var errStale = errors.New("the event was read too long ago")
 // again starts another courier, unless it was for a reason that this one ended.
 func (p *poster) again(ctx context.Context) error {
 	err := p.stop()
+	p.courier = nil
 	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() > 0) {
 		return errors.Join(errCourier, err)
 	}
