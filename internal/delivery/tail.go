@@ -18,6 +18,9 @@ const (
 	// tailPage is how many entries of the log a look reads, and so how many events
 	// a read gives at most.
 	tailPage = 100
+	// tailLooks is how many looks in a row may find nothing but what was not meant
+	// for the app; then it is told where to go on.
+	tailLooks = 20
 	// tailBytes is how many bytes of bodies a look reads, but for the last body.
 	tailBytes = 256 << 10
 	// A read that waits looks by itself so often: whether it still may, and what
@@ -229,7 +232,7 @@ func (t *Tail) Read(ctx context.Context, r Read, give func(context.Context, Page
 			return err
 		}
 		after = found.next
-		if len(found.entries) > 0 || len(found.missed) > 0 {
+		if len(found.entries) > 0 || len(found.missed) > 0 || found.more {
 			return t.give(ctx, r.App, found, give)
 		}
 		select {
@@ -268,6 +271,7 @@ func (t *Tail) cursor(ctx context.Context, text string) (int64, error) {
 type found struct {
 	entries []Entry
 	next    int64
+	more    bool // there may be more behind next
 	missed  map[Missed]int
 }
 
@@ -286,20 +290,33 @@ func (f *found) page() Page {
 	return p
 }
 
-// find looks for what an app is given after a cursor. What was not meant for it
-// is passed by, in bounded steps.
-func (t *Tail) find(ctx context.Context, app string, after int64) (f found, err error) {
-	f.next = after
-	pruned := int64(0)
-	if after != 0 { // who begins has missed nothing
-		if pruned, err = t.ledger.Pruned(ctx, app); err != nil {
-			return f, err
-		}
-		if pruned > after {
-			f.miss(MissedRetention)
-		}
+// find looks for what an app is given after a cursor.
+func (t *Tail) find(ctx context.Context, app string, after int64) (found, error) {
+	f, err := t.scan(ctx, app, after)
+	if err != nil || after == 0 { // who begins has missed nothing
+		return f, err
 	}
-	for {
+	// Asked for when the entries have been read: else what goes in between would be
+	// missed without a word.
+	pruned, err := t.ledger.Pruned(ctx, app)
+	if err != nil || pruned <= after {
+		return f, err
+	}
+	if f, err = t.scan(ctx, app, after); err != nil { // it may have found what is gone by now
+		return f, err
+	}
+	f.miss(MissedRetention)
+	if !f.more {
+		f.next = max(f.next, pruned)
+	}
+	return f, nil
+}
+
+// scan reads entries after a cursor, as far as there is something to say. What
+// was not meant for the app is passed by, in bounded steps.
+func (t *Tail) scan(ctx context.Context, app string, after int64) (found, error) {
+	f := found{next: after, more: true}
+	for range tailLooks {
 		list, err := t.ledger.Entries(ctx, app, f.next, tailPage, tailBytes)
 		if err != nil {
 			return f, err
@@ -313,14 +330,11 @@ func (t *Tail) find(ctx context.Context, app string, after int64) (f found, err 
 				f.entries = append(f.entries, e)
 			}
 		}
-		if len(f.entries) > 0 || len(f.missed) > 0 && len(list) > 0 {
-			return f, nil
-		}
-		if len(list) == 0 {
-			f.next = max(f.next, pruned)
-			return f, nil
+		if f.more = len(list) > 0; !f.more || len(f.entries) > 0 || len(f.missed) > 0 {
+			break
 		}
 	}
+	return f, nil
 }
 
 // give passes the gate with what was found, and makes webhooks of it.

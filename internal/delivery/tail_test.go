@@ -3,12 +3,15 @@ package delivery_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/openkenar/openkenar/internal/access"
 	"github.com/openkenar/openkenar/internal/delivery"
+	"github.com/openkenar/openkenar/internal/event"
 	ledgerstatus "github.com/openkenar/openkenar/internal/status"
 )
 
@@ -172,5 +175,83 @@ func TestReadsAreBounded(t *testing.T) {
 		synctest.Wait()
 		tail.Close()
 		reading.Wait()
+	})
+}
+
+// meanwhile is a ledger in which something happens before or after entries are
+// read.
+type meanwhile struct {
+	delivery.TailLedger
+	before, after func()
+}
+
+func (m *meanwhile) Entries(ctx context.Context, app string, after int64, limit, size int) ([]delivery.Entry, error) {
+	if f := m.before; f != nil {
+		m.before = nil
+		f()
+	}
+	list, err := m.TailLedger.Entries(ctx, app, after, limit, size)
+	if f := m.after; f != nil {
+		m.after = nil
+		f()
+	}
+	return list, err
+}
+
+// TestReadsNoticeWhatGoesMeanwhile: what retention takes while an app reads is
+// given out or said to be missed.
+func TestReadsNoticeWhatGoesMeanwhile(t *testing.T) {
+	for name, at := range map[string]func(m *meanwhile, f func()){
+		"before the entries are read": func(m *meanwhile, f func()) { m.before = f },
+		"after the entries were read": func(m *meanwhile, f func()) { m.after = f },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in(t, func(t *testing.T, w *world) {
+				begin, old := w.happen("app", "k", 0), w.happen("app", "k", 0)
+				m := &meanwhile{TailLedger: w.store}
+				at(m, func() {
+					w.pass(40 * 24 * time.Hour)
+					w.happen("app", "k", 0)
+				})
+				tail, err := delivery.NewTail(m, w.engine)
+				if err != nil {
+					t.Fatal(err)
+				}
+				after := strconv.FormatInt(begin.Event, 10)
+				p := fetch(t, tail, delivery.Read{App: "app", After: after})
+				if len(p.Events) != 1 || p.Events[0].ID != old.String() && p.Missed[delivery.MissedRetention] != 1 {
+					t.Errorf("%+v", p)
+				}
+			})
+		})
+	}
+}
+
+// TestReadsPassByInSteps: where very much was not meant for an app, it is told in
+// between where to go on.
+func TestReadsPassByInSteps(t *testing.T) {
+	in(t, func(t *testing.T, w *world) {
+		const aside = 2500 // more than one read looks through
+		if err := w.store.Access().Write(t.Context(), func(tx access.Tx) error {
+			for range aside {
+				e := event.Event{ID: tx.NextID(), Type: event.PaymentTransaction, At: time.Now(), Key: "k", Payload: []byte(`"k"`), App: "app"}
+				if err := tx.InsertEvent(e, []event.Verdict{{App: "app", State: delivery.Skipped, Reason: "a reason"}}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		last := w.happen("app", "k", 0)
+		tail := w.tail()
+		begin := time.Now()
+		first := fetch(t, tail, delivery.Read{App: "app", Wait: time.Minute})
+		if len(first.Events) != 0 || first.Count() != 0 || first.Next == "" || time.Since(begin) != 0 {
+			t.Errorf("at first, after %s: %+v", time.Since(begin), first)
+		}
+		if p := fetch(t, tail, delivery.Read{App: "app", After: first.Next}); len(p.Events) != 1 || p.Events[0].ID != last.String() {
+			t.Errorf("then: %+v", p)
+		}
 	})
 }
