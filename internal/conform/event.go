@@ -483,6 +483,13 @@ func blocksOthers(ctx context.Context, r *run) verdict {
 	case <-ended:
 		return failed("the app took no connection")
 	}
+	// The app shall be at work on it before others come.
+	settled := time.NewTimer(r.bounds.Settle)
+	defer settled.Stop()
+	select {
+	case <-settled.C:
+	case <-ended:
+	}
 	const others = 3
 	if bad, says := r.atOnce(ctx, others); bad > 0 {
 		return failed("while a webhook arrived byte by byte, %d of %d others were not accepted; to one the app %s", bad, others, says)
