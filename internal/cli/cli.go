@@ -154,7 +154,11 @@ func newParser(ctx context.Context, env map[string]string, streams Streams) (*ko
 	return parser, checkEnv(parser.Model, env)
 }
 
-const envPrefix = "OPENKENAR_"
+const (
+	envPrefix = "OPENKENAR_"
+	envServer = envPrefix + "SERVER"
+	envData   = envPrefix + "DATA"
+)
 
 // Secrets come from the environment or from a file, never from an argument,
 // which other users of the machine can see.

@@ -2,19 +2,16 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/openkenar/openkenar/internal/conform"
-	"github.com/openkenar/openkenar/internal/server"
 )
 
 type conformCmd struct {
@@ -112,7 +109,7 @@ func (f conformCmd) Run(ctx context.Context, c *call) error {
 	case len(report.Findings) > 0:
 		return errFound
 	case report.Count(conform.NotRun) > 0:
-		return unable{fmt.Errorf("%d checks did not run within %v; give them longer with --timeout", report.Count(conform.NotRun), f.Timeout)}
+		return unable{fmt.Errorf("%s did not run within %v; give more time with --timeout", counted(report.Count(conform.NotRun), "check"), f.Timeout)}
 	}
 	return nil
 }
@@ -122,18 +119,11 @@ func (f conformCmd) key() (string, error) {
 	if f.IdentificationKey != "" {
 		return f.IdentificationKey, nil
 	}
-	text, err := os.ReadFile(filepath.Join(f.Data, "dev.json"))
-	if errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("no identification key: set OPENKENAR_IDENTIFICATION_KEY or --identification-key, or name dev mode's directory with --data (there is no dev.json in %s)", shown(f.Data))
-	}
+	dev, err := readDev(f.Data)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("no identification key: %w; or set OPENKENAR_IDENTIFICATION_KEY or --identification-key", err)
 	}
-	var info server.DevInfo
-	if err := json.Unmarshal(text, &info); err != nil {
-		return "", fmt.Errorf("read dev.json: %w", err)
-	}
-	return info.App.IdentificationKey, nil
+	return dev.App.IdentificationKey, nil
 }
 
 func (f conformCmd) list(c *call) error {

@@ -28,6 +28,12 @@ type hostFlags struct {
 	JSON        bool      `name:"json" help:"Print the server's answer, as JSON."`
 }
 
+// What commands take that are not told.
+const (
+	defaultServer = "http://127.0.0.1:7700"
+	defaultData   = ".openkenar"
+)
+
 // serverURL is where a server is called, without a slash at its end.
 type serverURL string
 

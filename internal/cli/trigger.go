@@ -378,7 +378,7 @@ func (r *triggering) subscribe() string {
 	return "Subscribe as the sample app: . " + filepath.Join(shown(r.Data), "dev.env") + ` && curl "$BASE_URL/v1/open-platform/events/subscriptions"` +
 		` -H "X-API-Key: $API_KEY" -H "Authorization: Bearer $SELLER_TOKEN" -H "Content-Type: application/json"` +
 		` -d '{"event_type":"` + string(r.fixture.typ) + `"}'` +
-		"\n    An app without an event URL cannot; any will do: openkenar app set " + r.App + " --event-url http://127.0.0.1:8000/"
+		"\n    An app without an event URL cannot; any will do: " + r.setApp(r.App, "--event-url http://127.0.0.1:8000/")
 }
 
 // wayOut is what helps where an app was not told, or not yet; "" where it was.
@@ -386,22 +386,45 @@ func (r *triggering) wayOut(v verdict) string {
 	has := func(words string) bool { return strings.Contains(v.Reason, words) }
 	switch {
 	case v.State == "pending" && r.Wait:
-		return "It is tried again. See openkenar deliveries show " + v.delivery()
+		return "It is tried again. See openkenar deliveries show " + v.delivery() + r.dataFlag()
 	case v.State == "exhausted":
-		return "Mend the app, then: openkenar deliveries redeliver " + v.delivery()
+		return "Mend the app, then: openkenar deliveries redeliver " + v.delivery() + r.hostFlags()
 	case v.State != "skipped":
 		return ""
 	case has("no event URL"):
-		return "openkenar listen --forward URL fetches it all the same. To have it pushed: openkenar app set " + v.App + " --event-url URL"
+		return "openkenar listen --forward URL" + r.dataFlag() + " fetches it all the same. To have it pushed: " + r.setApp(v.App, "--event-url URL")
 	case has("token expired"), has("token was revoked"), has("ended its subscription"), has("took the app's access away"):
 		return "The subscription is dead; the app registers again with a live token. " + r.subscribe()
 	case has("suspended"):
-		return "openkenar app set " + v.App + " --status DEVELOPMENT"
+		return r.setApp(v.App, "--status DEVELOPMENT")
 	case has("hear_own_messages"):
-		return "openkenar app set " + v.App + " --hear-own-messages"
+		return r.setApp(v.App, "--hear-own-messages")
 	default:
 		return ""
 	}
+}
+
+// setApp is the command that changes an app of this server.
+func (r *triggering) setApp(app, change string) string {
+	return "openkenar app set " + plain(app) + " " + change + r.hostFlags()
+}
+
+// hostFlags are what commands need to find this server and its host key, where
+// they do not by themselves.
+func (r *triggering) hostFlags() string {
+	flags := r.dataFlag()
+	if r.c.env[envServer] == "" && r.host.Server != defaultServer {
+		flags = " --server " + string(r.host.Server) + flags
+	}
+	return flags
+}
+
+// dataFlag is what commands need to find the data directory.
+func (r *triggering) dataFlag() string {
+	if r.c.env[envData] != "" || shown(r.Data) == defaultData {
+		return ""
+	}
+	return " --data " + shown(r.Data)
 }
 
 // delivery is its id as it is shown.
