@@ -10,7 +10,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -228,5 +230,73 @@ func TestTLS(t *testing.T) {
 	}
 	if got := opened.Load(); got != 2+2 {
 		t.Errorf("%d connections, want one for each good name and one for each refusal", got)
+	}
+}
+
+// TestAnswersAreTheirOwn: whatever becomes of the requests before it on a
+// connection, an answer is that of its own request.
+func TestAnswersAreTheirOwn(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		said, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		switch n, _ := strconv.Atoi(string(said)); n % 7 {
+		case 1: // too late for its sender
+			<-r.Context().Done()
+		case 2:
+			w.Header().Set("Connection", "close")
+		case 3: // in pieces
+			_, _ = w.Write(said[:1])
+			_ = http.NewResponseController(w).Flush()
+			said = said[1:]
+		case 4:
+			w.WriteHeader(http.StatusEarlyHints)
+		case 5: // cut off in the middle
+			w.Header().Set("Content-Length", "1000")
+		}
+		_, _ = w.Write(said)
+	}))
+	t.Cleanup(srv.Close)
+	tr := newTransport(NewGuard(Loopback()...), nil)
+	t.Cleanup(tr.CloseIdleConnections)
+	var whole atomic.Int64
+	var asking sync.WaitGroup
+	const askers, each = 8, 140
+	for asker := range askers {
+		asking.Go(func() {
+			for i := range each {
+				n := 1000 + asker*each + i
+				patience := 10 * time.Second
+				if n%7 == 1 {
+					patience = 5 * time.Millisecond
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, srv.URL, strings.NewReader(strconv.Itoa(n)))
+				if err != nil {
+					t.Error(err)
+				}
+				resp, err := tr.RoundTrip(req)
+				if err == nil {
+					var answer []byte
+					answer, err = io.ReadAll(resp.Body)
+					_ = resp.Body.Close()
+					if string(answer) != strconv.Itoa(n) {
+						t.Errorf("%d is answered with %q", n, answer)
+					}
+				}
+				cancel()
+				if err == nil {
+					whole.Add(1)
+				} else if n%7 != 1 && n%7 != 5 {
+					t.Errorf("%d: %v", n, err)
+				}
+			}
+		})
+	}
+	asking.Wait()
+	if got := whole.Load(); got != askers*each*5/7 {
+		t.Errorf("%d answers came whole", got)
 	}
 }
