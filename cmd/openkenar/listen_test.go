@@ -122,6 +122,20 @@ func (l *listener) said() string {
 	return string(content)
 }
 
+// await waits until listen has said something.
+func (l *listener) await(words string) {
+	l.t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.After(30 * time.Second); !strings.Contains(l.said(), words); {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			l.t.Fatalf("listen has not said %q: %s", words, l.said())
+		}
+	}
+}
+
 // listening starts a server whose app hears of messages, and listen.
 func listening(t *testing.T) (p *process, app *laptop, l *listener) {
 	t.Helper()
@@ -324,18 +338,7 @@ func TestListenCannotPost(t *testing.T) {
 	}
 	t.Parallel()
 	p, _, l := listening(t)
-	begun := time.NewTicker(5 * time.Millisecond)
-	defer begun.Stop()
-	for deadline := time.After(30 * time.Second); ; {
-		if _, err := os.Stat(l.state); err == nil {
-			break
-		}
-		select {
-		case <-begun.C:
-		case <-deadline:
-			t.Fatalf("listen has not begun: %s", l.said())
-		}
-	}
+	l.await("posts the events")
 	pid, err := child(l.cmd.Process.Pid)
 	if err != nil {
 		t.Fatal(err)
@@ -355,8 +358,32 @@ func TestListenCannotPost(t *testing.T) {
 	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
 		t.Errorf("listen ended with %v: %s", err, l.said())
 	}
-	if said := l.said(); !strings.Contains(said, "remove it to begin anew") || strings.Contains(said, "panic") {
+	if said := l.said(); !strings.HasSuffix(said, "; remove it to begin anew\n") || strings.Contains(said, "panic") {
 		t.Errorf("listen said %s", said)
+	}
+}
+
+// TestListenTwice: a second one with the same state says what it waits for, and
+// can be stopped meanwhile.
+func TestListenTwice(t *testing.T) {
+	t.Parallel()
+	_, _, l := listening(t)
+	l.await("posts the events")
+	second := *l
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	second.log = log
+	second.start()
+	second.await("another one works with the state file")
+	begin := time.Now()
+	if err := second.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := second.cmd.Wait(); err != nil || time.Since(begin) > 5*time.Second {
+		t.Errorf("stopped after %s: %v: %s", time.Since(begin), err, second.said())
 	}
 }
 

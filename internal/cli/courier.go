@@ -31,6 +31,8 @@ const (
 	// courierWait is how long a courier waits for an earlier one to finish.
 	courierWait = webhook.Timeout + 5*time.Second
 	courierLook = 10 * time.Millisecond
+	// courierTell is when it says that it waits.
+	courierTell = time.Second
 	// How long it waits until it posts again what was not accepted.
 	againFirst = 200 * time.Millisecond
 	againMax   = 5 * time.Second
@@ -131,16 +133,11 @@ type courierCmd struct {
 
 // Run posts events until its orders end.
 func (k courierCmd) Run(ctx context.Context, c *call) (err error) {
-	lock, err := k.take(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
 	// Whoever gives the orders may be killed at any moment: then they end.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	orders := make(chan order)
-	go func() { // ends with its input, or with the process
+	orders := make(chan order, 1) // so that their end is seen while the first one waits
+	go func() {                   // ends with its input, or with the process
 		defer cancel()
 		lines := bufio.NewScanner(c.In)
 		lines.Buffer(nil, maxLine)
@@ -156,10 +153,19 @@ func (k courierCmd) Run(ctx context.Context, c *call) (err error) {
 			}
 		}
 	}()
+	lock, err := k.take(ctx, c)
+	switch {
+	case ctx.Err() != nil && err != nil:
+		return nil //nolint:nilerr // nobody waits for it any more
+	case err != nil:
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
 	var first order
 	select {
 	case first = <-orders:
 	case <-ctx.Done():
+		return nil
 	}
 	p, err := k.begin(first)
 	if err != nil {
@@ -188,13 +194,13 @@ func (k courierCmd) Run(ctx context.Context, c *call) (err error) {
 }
 
 // take waits for a courier that finishes what an earlier listen has begun.
-func (k courierCmd) take(ctx context.Context) (io.Closer, error) {
+func (k courierCmd) take(ctx context.Context, c *call) (io.Closer, error) {
 	if err := os.MkdirAll(filepath.Dir(k.State), 0o700); err != nil {
 		return nil, fmt.Errorf("make the directory of the state file: %w", err)
 	}
 	tick := time.NewTicker(courierLook)
 	defer tick.Stop()
-	deadline := time.After(courierWait)
+	tell, deadline := time.After(courierTell), time.After(courierWait)
 	for {
 		lock, err := filelock.Take(k.State + ".lock")
 		if !errors.Is(err, filelock.ErrHeld) {
@@ -202,8 +208,10 @@ func (k courierCmd) take(ctx context.Context) (io.Closer, error) {
 		}
 		select {
 		case <-tick.C:
+		case <-tell:
+			_, _ = fmt.Fprintf(c.Err, "listen: another one works with the state file %s; waiting for it to finish\n", shown(k.State))
 		case <-deadline:
-			return nil, fmt.Errorf("another openkenar listen forwards by the state file %s: stop it, or choose another --state", k.State)
+			return nil, fmt.Errorf("another openkenar listen works with the state file %s: stop it, or choose another --state", shown(k.State))
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
@@ -362,7 +370,10 @@ func startCourier(ctx context.Context, c *call, k courierCmd, begin position) (*
 	d.watch = context.AfterFunc(ctx, d.rest)
 	r, err := d.tell(order{Begin: &begin})
 	if err != nil || r.At == nil {
-		return nil, errors.Join(errCourier, d.stop())
+		if err := d.fault(); err != nil {
+			return nil, err
+		}
+		return nil, errCourier
 	}
 	d.at = *r.At
 	return d, nil
@@ -409,4 +420,18 @@ func (d *courier) stop() error {
 		continue // nobody asked for it
 	}
 	return d.cmd.Wait()
+}
+
+// fault is why the courier failed; nil where it was killed, or has finished.
+func (d *courier) fault() error {
+	err := d.stop()
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	switch {
+	case ok && exit.ExitCode() < 0:
+		return nil
+	case ok:
+		return errFound // it has said what itself
+	default:
+		return err
+	}
 }

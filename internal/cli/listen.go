@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -102,6 +101,9 @@ func (l listenCmd) Run(ctx context.Context, c *call) error {
 	file := cmp.Or(l.State, filepath.Join(l.Data, "listen", plain(begin.App)+"@"+strings.NewReplacer(":", "_", "/", "_").Replace(f.host)+".json"))
 	p := &poster{c: c, screen: s, begin: begin, cmd: courierCmd{State: file, Forward: string(l.Forward), Tries: l.Tries, Fresh: l.Fresh}}
 	if err := p.open(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it is stopped
+		}
 		return err
 	}
 	s.note("posts the events of %s at %s to %s", begin.App, f.server, l.Forward)
@@ -347,10 +349,10 @@ var errStale = errors.New("the event was read too long ago")
 
 // again starts another courier, unless it was for a reason that this one ended.
 func (p *poster) again(ctx context.Context) error {
-	err := p.stop()
+	err := p.fault()
 	p.courier = nil
-	if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && (!ok || exit.ExitCode() > 0) {
-		return errors.Join(errCourier, err)
+	if err != nil {
+		return err
 	}
 	return p.open(ctx)
 }
