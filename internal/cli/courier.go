@@ -156,7 +156,7 @@ func (k courierCmd) Run(ctx context.Context, c *call) (err error) {
 	lock, err := k.take(ctx, c)
 	switch {
 	case ctx.Err() != nil && err != nil:
-		return nil //nolint:nilerr // nobody waits for it any more
+		return nil // nobody waits for it any more
 	case err != nil:
 		return err
 	}

@@ -138,7 +138,9 @@ func (l listenCmd) follower(c *call) (*follower, error) {
 		if err != nil {
 			return nil, fmt.Errorf("--api-key-file: %w", err)
 		}
-		f.key = strings.TrimSpace(string(content))
+		if f.key = strings.TrimSpace(string(content)); f.key == "" {
+			return nil, fmt.Errorf("--api-key-file: %s is empty", shown(l.APIKeyFile))
+		}
 	}
 	if f.server == "" || f.key == "" {
 		dev, err := readDev(l.Data)
