@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -38,11 +39,12 @@ type laptop struct {
 	times map[string]int // by webhook-id
 	again map[string]int // those that came with a higher OpenKenar-Attempt
 	texts map[string]bool
-	came  chan struct{} // receives for each that comes for the first time
+	heads map[string]bool // the names of headers that came
+	came  chan struct{}   // receives for each that comes for the first time
 }
 
 func newLaptop() *laptop {
-	return &laptop{times: map[string]int{}, again: map[string]int{}, texts: map[string]bool{}, came: make(chan struct{}, 2*listenEvents)}
+	return &laptop{times: map[string]int{}, again: map[string]int{}, texts: map[string]bool{}, heads: map[string]bool{}, came: make(chan struct{}, 2*listenEvents)}
 }
 
 // ServeHTTP implements http.Handler.
@@ -62,6 +64,9 @@ func (l *laptop) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	defer l.mu.Unlock()
 	id := r.Header.Get("webhook-id")
 	l.order = append(l.order, id)
+	for name := range r.Header {
+		l.heads[name] = true
+	}
 	l.texts[hook.Post.Text+hook.Bot.Text] = true
 	if r.Header.Get("OpenKenar-Attempt") != "1" {
 		l.again[id]++
@@ -261,6 +266,11 @@ func TestListen(t *testing.T) {
 	}
 	if !slices.IsSortedFunc(app.order, func(a, b string) int { return strings.Compare(a, b) }) {
 		t.Error("the events did not come in order")
+	}
+	// Those of the webhook, and no others.
+	want := []string{"Authorization", "Content-Length", "Content-Type", "Openkenar-Attempt", "User-Agent", "Webhook-Id", "Webhook-Signature", "Webhook-Timestamp"}
+	if got := slices.Sorted(maps.Keys(app.heads)); !slices.Equal(got, want) {
+		t.Errorf("the headers that came are %q, want %q", got, want)
 	}
 	if audit := audit(t, p.Place); audit.Unaccounted != 0 {
 		t.Errorf("audit: %+v", audit)

@@ -176,6 +176,7 @@ func (k courierCmd) Run(ctx context.Context, c *call) (err error) {
 		client: &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Timeout:       webhook.Timeout,
+			Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DisableCompression: true}, // else it adds a header
 		},
 	}
 	if err := w.out.Encode(report{At: &w.position}); err != nil {

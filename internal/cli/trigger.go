@@ -388,7 +388,7 @@ func (r *triggering) wayOut(v verdict) string {
 	case v.State == "pending" && r.Wait:
 		return "It is tried again. See openkenar deliveries show " + v.delivery() + r.dataFlag()
 	case v.State == "exhausted":
-		return "Mend the app, then: openkenar deliveries redeliver " + v.delivery() + r.hostFlags()
+		return "Mend the app, then: openkenar deliveries redeliver " + v.delivery() + r.serverFlags()
 	case v.State != "skipped":
 		return ""
 	case has("no event URL"):
@@ -406,12 +406,12 @@ func (r *triggering) wayOut(v verdict) string {
 
 // setApp is the command that changes an app of this server.
 func (r *triggering) setApp(app, change string) string {
-	return "openkenar app set " + plain(app) + " " + change + r.hostFlags()
+	return "openkenar app set " + plain(app) + " " + change + r.serverFlags()
 }
 
-// hostFlags are what commands need to find this server and its host key, where
+// serverFlags are what commands need to find this server and its host key, where
 // they do not by themselves.
-func (r *triggering) hostFlags() string {
+func (r *triggering) serverFlags() string {
 	flags := r.dataFlag()
 	if r.c.env[envServer] == "" && r.host.Server != defaultServer {
 		flags = " --server " + string(r.host.Server) + flags
