@@ -80,8 +80,10 @@ type Watch struct {
 	tap     *Tap
 	app     string
 	moments chan *Exchange
-	open    atomic.Int64 // exchanges shown that have not ended yet
 	missed  atomic.Int64
+
+	mu   sync.Mutex // of what is put into moments
+	open int        // exchanges shown that have not ended yet: each has a place for its end
 }
 
 // WatchOptions say what to show.
@@ -134,21 +136,32 @@ func (w *Watch) begin(x *Exchange) bool {
 	if w.app != "" && w.app != x.App {
 		return false
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	const needs = 2 // its beginning and its end
-	if len(w.moments)+int(w.open.Load())+needs > cap(w.moments) || !w.offer(x) {
+	if len(w.moments)+w.open+needs > cap(w.moments) {
 		w.missed.Add(1)
 		return false
 	}
-	w.open.Add(1)
+	w.moments <- x // there is room, and nobody else takes it
+	w.open++
 	return true
 }
 
-func (w *Watch) offer(x *Exchange) bool {
-	select {
-	case w.moments <- x:
-		return true
-	default:
-		return false
+// end shows the end of an exchange, which has its place.
+func (w *Watch) end(x *Exchange) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open--
+	w.moments <- x
+}
+
+// more shows a further moment, if there is room beside the ends to come.
+func (w *Watch) more(x *Exchange) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.moments)+w.open < cap(w.moments) {
+		w.moments <- x
 	}
 }
 
@@ -186,8 +199,7 @@ func (s *shown) end(r Result, answerHead string, answer []byte) {
 	s.x.Moment, s.x.Result, s.x.AnswerHead, s.x.Answer = Ended, r, answerHead, answer
 	ended := s.x
 	for _, w := range s.to {
-		w.open.Add(-1)
-		w.offer(&ended)
+		w.end(&ended)
 	}
 }
 
@@ -199,7 +211,7 @@ func (r Result) Judged(v Verdict) {
 	judged := r.shown.x
 	judged.Moment, judged.Verdict = Judged, v
 	for _, w := range r.shown.to {
-		w.offer(&judged)
+		w.more(&judged)
 	}
 }
 
