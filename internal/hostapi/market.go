@@ -67,11 +67,7 @@ func (a *API) putPost(r *http.Request) (any, error) {
 		return nil, err
 	}
 	p.Token = r.PathValue("token")
-	p, err := a.market.PutPost(r.Context(), p)
-	if err != nil {
-		return nil, err
-	}
-	id, err := a.market.EventOfPost(r.Context(), p.Token)
+	p, id, err := a.market.PutPost(r.Context(), p)
 	return storedPost{p, event.Cursor(id)}, err
 }
 
@@ -143,10 +139,6 @@ func (a *API) putTransaction(r *http.Request) (any, error) {
 		return nil, err
 	}
 	t.ID = r.PathValue("id")
-	t, err := a.market.PutTransaction(r.Context(), t)
-	if err != nil {
-		return nil, err
-	}
-	id, err := a.market.EventOfTransaction(r.Context(), t.ID)
+	t, id, err := a.market.PutTransaction(r.Context(), t)
 	return storedTransaction{t, event.Cursor(id)}, err
 }

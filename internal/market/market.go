@@ -33,6 +33,10 @@ type Tx interface {
 	User(id string) (u User, ok bool, err error)
 	PutUser(u User, now time.Time) error
 	Post(token string) (p Post, ok bool, err error)
+	// PostEvent and TransactionEvent return the event of the last change; 0 for
+	// none.
+	PostEvent(token string) (int64, error)
+	TransactionEvent(id string) (int64, error)
 	PutPost(p Post, event int64, now time.Time) error
 	DeletePost(token string) error
 	Transaction(id string) (t Transaction, ok bool, err error)
@@ -52,10 +56,6 @@ type Store interface {
 	Write(ctx context.Context, f func(Tx) error) error
 	User(ctx context.Context, id string) (u User, ok bool, err error)
 	Post(ctx context.Context, token string) (p Post, ok bool, err error)
-	// PostEvent and TransactionEvent return the event of the last change; 0 for
-	// none.
-	PostEvent(ctx context.Context, token string) (int64, error)
-	TransactionEvent(ctx context.Context, id string) (int64, error)
 	PostsOf(ctx context.Context, owner, after string, limit int) ([]Post, error)
 }
 

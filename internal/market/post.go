@@ -185,17 +185,19 @@ func PutPost(tx Tx, p Post, now time.Time) (Change, error) {
 	return Changed, tx.PutPost(p, id, now)
 }
 
-// PutPost stores a post.
-func (m *Market) PutPost(ctx context.Context, p Post) (Post, error) {
-	err := m.store.Write(ctx, func(tx Tx) error {
-		_, err := PutPost(tx, p, m.now())
+// PutPost stores a post, and returns it with the event of its last change.
+func (m *Market) PutPost(ctx context.Context, p Post) (stored Post, last int64, err error) {
+	err = m.store.Write(ctx, func(tx Tx) (err error) {
+		if _, err := PutPost(tx, p, m.now()); err != nil {
+			return err
+		}
+		if stored, _, err = tx.Post(p.Token); err != nil {
+			return err
+		}
+		last, err = tx.PostEvent(p.Token)
 		return err
 	})
-	if err != nil {
-		return Post{}, err
-	}
-	stored, _, err := m.store.Post(ctx, p.Token)
-	return stored, err
+	return stored, last, err
 }
 
 // DeletePost takes a post away: what its earlier events told of it is erased,
@@ -244,11 +246,6 @@ func (m *Market) Told(ctx context.Context, token string) (Post, error) {
 		err = NoPost("token", token)
 	}
 	return p, err
-}
-
-// EventOfPost returns the event of a post's last change, 0 for none.
-func (m *Market) EventOfPost(ctx context.Context, token string) (int64, error) {
-	return m.store.PostEvent(ctx, token)
 }
 
 // NoPost is the error for a post that is not there.

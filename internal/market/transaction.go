@@ -129,20 +129,18 @@ func emitTransaction(tx Tx, t Transaction, now time.Time) (int64, error) {
 	})
 }
 
-// PutTransaction stores a transaction.
-func (m *Market) PutTransaction(ctx context.Context, t Transaction) (Transaction, error) {
+// PutTransaction stores a transaction, and returns it with the event of its last
+// change of state.
+func (m *Market) PutTransaction(ctx context.Context, t Transaction) (_ Transaction, last int64, err error) {
 	if t.Type == "" {
 		t.Type = Reorder
 	}
-	err := m.store.Write(ctx, func(tx Tx) error {
-		_, err := PutTransaction(tx, t, m.now())
+	err = m.store.Write(ctx, func(tx Tx) (err error) {
+		if _, err := PutTransaction(tx, t, m.now()); err != nil {
+			return err
+		}
+		last, err = tx.TransactionEvent(t.ID)
 		return err
 	})
-	return t, err
-}
-
-// EventOfTransaction returns the event of a transaction's last change of state,
-// 0 for none.
-func (m *Market) EventOfTransaction(ctx context.Context, id string) (int64, error) {
-	return m.store.TransactionEvent(ctx, id)
+	return t, last, err
 }

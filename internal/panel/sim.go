@@ -514,7 +514,7 @@ func (s *sim) changePost(w http.ResponseWriter, r *http.Request) error {
 			return status.New(status.Invalid, "data: %s", status.Of(err).Message)
 		}
 	}
-	if _, err := s.Market.PutPost(r.Context(), post); err != nil {
+	if _, _, err := s.Market.PutPost(r.Context(), post); err != nil {
 		return err
 	}
 	return s.done(w, r, "آگهی تغییر کرد.", "The post has changed.")
@@ -534,7 +534,7 @@ func (s *sim) pay(w http.ResponseWriter, r *http.Request) error {
 		pay = market.Transaction{ID: "sim-" + uuid.NewString()[:8], App: s.chosen(r), Type: market.Reorder, CostRials: cost}
 	}
 	pay.State = state
-	if _, err := s.Market.PutTransaction(r.Context(), pay); err != nil {
+	if _, _, err := s.Market.PutTransaction(r.Context(), pay); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -199,7 +199,7 @@ func (s *Server) makePeople(ctx context.Context) error {
 	if err != nil || made != "" {
 		return err
 	}
-	if _, err := s.market.PutPost(ctx, market.Post{
+	if _, _, err := s.market.PutPost(ctx, market.Post{
 		Token: demoPost, Owner: demoSeller, Title: "دوچرخه شهری", State: market.Published, Category: "bicycle",
 		City: "tehran", District: "velenjak", ChatEnabled: true, ChatAssistant: true,
 		FirstPublishedAt: wire.Time{Time: s.clock.Now().UTC().Truncate(time.Second)},

@@ -81,15 +81,15 @@ func (s *Store) Post(ctx context.Context, token string) (market.Post, bool, erro
 // Post returns a post.
 func (tx *Tx) Post(token string) (market.Post, bool, error) { return post(tx.ctx, tx, token) }
 
-// PostEvent implements market.Store.
-func (s *Store) PostEvent(ctx context.Context, token string) (id int64, err error) {
-	_, err = row(ctx, &s.reading, `SELECT event_id FROM posts WHERE token = $1`, []any{token}, &id)
+// PostEvent implements market.Tx.
+func (tx *Tx) PostEvent(token string) (id int64, err error) {
+	_, err = row(tx.ctx, tx, `SELECT event_id FROM posts WHERE token = $1`, []any{token}, &id)
 	return id, err
 }
 
-// TransactionEvent implements market.Store.
-func (s *Store) TransactionEvent(ctx context.Context, transaction string) (id int64, err error) {
-	_, err = row(ctx, &s.reading, `SELECT event_id FROM transactions WHERE id = $1`, []any{transaction}, &id)
+// TransactionEvent implements market.Tx.
+func (tx *Tx) TransactionEvent(transaction string) (id int64, err error) {
+	_, err = row(tx.ctx, tx, `SELECT event_id FROM transactions WHERE id = $1`, []any{transaction}, &id)
 	return id, err
 }
 
