@@ -22,6 +22,10 @@ const (
 	// twice as long each time, at most retryMax; all less up to a half.
 	retryFirst = 100 * time.Millisecond
 	retryMax   = time.Second
+	// connectAtOnce is how many connect at a time. All connections break at once
+	// when a database goes away, and everybody wants a new one before anybody has
+	// found out that there is none.
+	connectAtOnce = 4
 	// lookEvery is how often it is looked for answers that are overdue.
 	lookEvery = 500 * time.Millisecond
 	// slow is how long after a question nothing may come on a connection before
@@ -60,6 +64,7 @@ type link struct {
 	ctx       context.Context // the link's life
 	cancel    context.CancelFunc
 	trying    sync.WaitGroup
+	connects  chan struct{} // full while as many connect as may
 
 	watching atomic.Bool // somebody looks for answers that are overdue
 
@@ -70,7 +75,7 @@ type link struct {
 }
 
 func newLink(ctx context.Context, name string, longest time.Duration, log *slog.Logger) *link {
-	l := &link{name: name, longest: longest, log: log, lines: map[*line]struct{}{}}
+	l := &link{name: name, longest: longest, log: log, lines: map[*line]struct{}{}, connects: make(chan struct{}, connectAtOnce)}
 	l.ctx, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	return l
 }
@@ -80,14 +85,31 @@ func (l *link) Driver() driver.Driver { return l.connector.Driver() }
 
 // Connect implements driver.Connector. It fails at once while nobody can.
 func (l *link) Connect(ctx context.Context) (driver.Conn, error) {
-	if down := l.isDown(); down != nil {
-		return nil, down
+	leave, err := l.enter(ctx)
+	if err != nil {
+		return nil, err
 	}
+	defer leave()
 	conn, err := l.connect(ctx)
 	if err != nil && ctx.Err() == nil {
 		l.fell(err)
 	}
 	return conn, err
+}
+
+// enter waits until one may go to the database, and lets nobody while it is down.
+func (l *link) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case l.connects <- struct{}{}:
+		leave = func() { <-l.connects }
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if err := l.isDown(); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
 }
 
 // connecting marks the context of an attempt to connect.
@@ -171,8 +193,12 @@ func (l *link) isDown() error {
 // connect, that would only double the attempts.
 func (l *link) dial(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		if down := l.isDown(); down != nil && ctx.Value(connecting{}) == nil {
-			return nil, down
+		if ctx.Value(connecting{}) == nil {
+			leave, err := l.enter(ctx)
+			if err != nil {
+				return nil, err
+			}
+			defer leave()
 		}
 		conn, err := dial(ctx, network, address)
 		if err != nil {
