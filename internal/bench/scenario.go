@@ -17,7 +17,7 @@ type scenario struct {
 }
 
 var scenarios = []scenario{
-	{name: "single", run: (*stage).single, apps: 1, events: 50_000},
+	{name: "single", run: (*stage).single, apps: 1, events: 150_000},
 	{name: "batch", run: (*stage).batch, apps: 1, events: 200_000},
 	{name: "steady", run: (*stage).steady, apps: 1, rate: 500, seconds: 10},
 	{name: "fair", run: (*stage).fair, apps: 90, rate: 1000, seconds: 15},

@@ -63,7 +63,7 @@ var sqlite = dialect{
 var (
 	writerPragmas = []string{
 		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
-		"cache_size(-32768)", "temp_store(MEMORY)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)",
+		"cache_size(-8192)", "temp_store(MEMORY)", "journal_size_limit(67108864)", "wal_autocheckpoint(16000)",
 	}
 	readerPragmas = []string{"busy_timeout(10000)", "query_only(1)", "cache_size(-4096)"}
 	copierPragmas = []string{"busy_timeout(10000)"}

@@ -170,6 +170,13 @@ func (f *Faults) take(c spoilable) (rule Fault, ok bool) {
 	return rule, true
 }
 
+// awaited says whether rules wait for calls, or calls for others.
+func (f *Faults) awaited() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.rules) > 0 || len(f.passed) > 0
+}
+
 // pass tells that a call of an app is through.
 func (f *Faults) pass(app string) {
 	f.mu.Lock()
@@ -207,7 +214,10 @@ var errFault = errors.New("a fault that was asked for")
 
 // RoundTrip implements http.RoundTripper.
 func (t faulty) RoundTrip(r *http.Request) (*http.Response, error) {
-	c, _ := r.Context().Value(spoilableKey{}).(spoilable)
+	c, ok := r.Context().Value(spoilableKey{}).(spoilable)
+	if !ok {
+		return t.sound.RoundTrip(r)
+	}
 	rule, ok := t.faults.take(c)
 	if !ok {
 		return t.through(c.App, r)

@@ -185,7 +185,7 @@ func (c *Client) Call(ctx context.Context, r Call) Result {
 // do makes a request; read takes the body, may find fault with it, and returns
 // what there is to see of it.
 func (c *Client) do(req *http.Request, x Exchange, timeout time.Duration, read func(body io.Reader, res *Result) []byte) Result {
-	if c.faults != nil {
+	if c.faults != nil && c.faults.awaited() {
 		req = req.WithContext(context.WithValue(req.Context(), spoilableKey{}, spoilable{x.About, x.Attempt > 0}))
 	}
 	start := time.Now()
