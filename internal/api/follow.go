@@ -32,7 +32,8 @@ func Following(w http.ResponseWriter, r *http.Request, most time.Duration) (afte
 	}
 	if text := r.URL.Query().Get("wait"); text != "" {
 		seconds, err := strconv.Atoi(text)
-		if most := int(most / time.Second); err != nil || seconds < 0 || seconds > most {
+		plain := err == nil && strconv.Itoa(seconds) == text // neither +1 nor 01
+		if most := int(most / time.Second); !plain || seconds < 0 || seconds > most {
 			return "", 0, false, status.New(status.Invalid, "wait: %q is not a number of seconds from 0 to %d", wire.Clip(text), most)
 		}
 		wait = time.Duration(seconds) * time.Second
