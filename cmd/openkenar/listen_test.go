@@ -202,6 +202,27 @@ func flow(ctx context.Context, host marketplace, bot string, from, to int, poste
 	return nil
 }
 
+// feeding has so many events happen, not far ahead of what is posted. await waits
+// until some are, and fed says how it ended.
+func feeding(ctx context.Context, t *testing.T, p *process, app *laptop, l *listener, events int) (await func(n int), fed <-chan error) {
+	posted, ended := make(chan int, 2*events), make(chan error, 1)
+	go func() {
+		ended <- flow(ctx, marketplace{base: p.dev.BaseURL, key: p.dev.HostKey}, p.dev.BotConversationID, 0, events, posted)
+	}()
+	seen := 0
+	return func(n int) {
+		t.Helper()
+		for ; seen < n; posted <- seen {
+			select {
+			case <-app.came:
+				seen++
+			case <-ctx.Done():
+				t.Fatalf("%d events were posted: %v: %s", seen, ctx.Err(), l.said())
+			}
+		}
+	}, ended
+}
+
 // TestListen kills listen and the server while events flow: every event is
 // posted once, in order.
 func TestListen(t *testing.T) {
@@ -212,22 +233,7 @@ func TestListen(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), listenTime)
 	defer cancel()
 	p, app, l := listening(t)
-	posted, fed := make(chan int, 2*listenEvents), make(chan error, 1)
-	go func() {
-		fed <- flow(ctx, marketplace{base: p.dev.BaseURL, key: p.dev.HostKey}, p.dev.BotConversationID, 0, listenEvents, posted)
-	}()
-	seen := 0
-	await := func(n int) {
-		t.Helper()
-		for ; seen < n; posted <- seen {
-			select {
-			case <-app.came:
-				seen++
-			case <-ctx.Done():
-				t.Fatalf("%d events were posted: %v: %s", seen, ctx.Err(), l.said())
-			}
-		}
-	}
+	await, fed := feeding(ctx, t, p, app, l, listenEvents)
 	random := rand.New(rand.NewPCG(8, uint64(listenEvents)))
 	kills := slices.Concat(slices.Repeat([]string{"listen"}, listenKills), slices.Repeat([]string{"server"}, listenKills))
 	random.Shuffle(len(kills), func(i, j int) { kills[i], kills[j] = kills[j], kills[i] })
@@ -291,22 +297,7 @@ func TestListenCourierKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), listenTime)
 	defer cancel()
 	p, app, l := listening(t)
-	posted, fed := make(chan int, 2*events), make(chan error, 1)
-	go func() {
-		fed <- flow(ctx, marketplace{base: p.dev.BaseURL, key: p.dev.HostKey}, p.dev.BotConversationID, 0, events, posted)
-	}()
-	seen := 0
-	await := func(n int) {
-		t.Helper()
-		for ; seen < n; posted <- seen {
-			select {
-			case <-app.came:
-				seen++
-			case <-ctx.Done():
-				t.Fatalf("%d events were posted: %v: %s", seen, ctx.Err(), l.said())
-			}
-		}
-	}
+	await, fed := feeding(ctx, t, p, app, l, events)
 	for k := range kills {
 		await((k + 1) * events / (kills + 1))
 		pid, err := child(l.cmd.Process.Pid)

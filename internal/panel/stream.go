@@ -34,8 +34,7 @@ func (p *Panel) openStream(w http.ResponseWriter) (s stream, leave func(), err e
 		leave()
 		return s, nil, err
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // of reverse proxies
+	api.Stream(w)
 	return stream{api.Patient(w)}, leave, nil
 }
 
